@@ -1,3 +1,3 @@
-"""One CSI driver, and one Python library, for every storage back end that OpenStack Cinder can drive."""
+"""A CSI driver and a Python library for all storage back ends with an OpenStack Cinder driver."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""`python -m csi_cinderlib` is `csi-cinderlib`."""
+"""Entry point of `python -m csi_cinderlib`."""
 
 from csi_cinderlib.cli import main
 

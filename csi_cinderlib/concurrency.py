@@ -1,4 +1,4 @@
-"""Locks per object that refuse instead of queueing; imports that must not meet eventlet, or another module."""
+"""Try-locks by key, and imports with a module hidden."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from csi_cinderlib.errors import OperationPending
 
 
 class KeyedLocks:
-    """Try-locks by key. A busy key is an error at once, so that a slow call never holds up the threads of the server.
+    """Try-locks by key. A busy key raises at once, so a slow call never blocks the threads of the server.
 
-    A key may also be held shared: any number of clones read from one volume, but nobody deletes it meanwhile.
+    A key can also be held shared: any number of clones can read from a volume, but it cannot be deleted meanwhile.
     """
 
     def __init__(self) -> None:
@@ -25,15 +25,15 @@ class KeyedLocks:
 
     @contextmanager
     def hold(self, *keys: str, shared: Iterable[str] = ()) -> Iterator[None]:
-        """Hold all of these keys, or none of them; the `shared` ones together with others that share them.
+        """Hold all keys or none. Several callers can hold the `shared` keys at the same time.
 
         Raises:
-            OperationPending: another call holds one (CSI: ABORTED, "operation pending").
+            OperationPending: another call holds one of the keys (CSI: ABORTED, "operation pending").
         """
         wanted, with_others = set(keys), set(shared) - set(keys)
         with self._guard:
             if busy := {key for key in wanted if key in self._held or key in self._shared} | (with_others & self._held):
-                raise OperationPending(f"another call is at work on {', '.join(sorted(busy))}")
+                raise OperationPending(f"another call is in progress for {', '.join(sorted(busy))}")
             self._held |= wanted
             self._shared.update(with_others)
         try:
@@ -52,16 +52,16 @@ _imports = threading.RLock()
 
 @contextmanager
 def without(name: str) -> Iterator[bool]:
-    """Let the import of this module fail inside, unless this process has it (or a stand-in for it) already: then it answers False.
+    """Make imports of the module fail inside the block. Yields False if it, or a substitute for it, is already imported.
 
-    For what a library imports only if it is there. One thread at a time, because what fails and what not is the same for all of them.
+    Use it for optional imports of libraries. `sys.modules` is shared by all threads, so one thread at a time can do this.
     """
     modules = cast("dict[str, object]", sys.modules)
     with _imports:
         if name in modules:
             yield False
             return
-        modules[name] = None  # the import system's own way to say "not there"
+        modules[name] = None  # the import system raises ModuleNotFoundError for it
         try:
             yield True
         finally:
@@ -70,5 +70,5 @@ def without(name: str) -> Iterator[bool]:
 
 
 def without_eventlet() -> AbstractContextManager[bool]:
-    """The libraries below os-brick and Cinder import it where they can, only to ask whether it has patched anything."""
+    """Hide eventlet. Libraries below os-brick and Cinder import it only to check whether it has patched anything."""
     return without("eventlet")

@@ -1,11 +1,11 @@
-"""What a controller has to tell one node: encrypted to that node's own key (HPKE, RFC 9180) and signed (Ed25519, RFC 8032).
+"""Messages from a controller to one node, encrypted to the key of that node (HPKE, RFC 9180) and signed (Ed25519, RFC 8032).
 
-No two nodes share a secret, so that one which is taken over can neither read nor forge what is another's. The name of the node is bound
-in, and who forwards the text learns nothing but the ids of the keys:
+Nodes share no secret, so a compromised node can neither read nor forge messages for other nodes. The signature covers the name of the
+node. Intermediaries see only the ids of the keys:
 
     n1:SIGNING_KEY_ID:NODE_KEY_ID:BASE64URL(signature, 64 bytes, and HPKE's encapsulated key and ciphertext)
 
-Public keys are 32 bytes in url-safe base64. Nothing of a text is decrypted or parsed before its signature holds.
+Public keys are 32 bytes in URL-safe base64. The signature is verified before anything is decrypted or parsed.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _FIELD = "publish_context"
 
 
 class UnknownSigner(InvalidRequest):
-    """It is signed by a key that this node does not know, or knows another one by that id."""
+    """The signing key is not registered for this node, or a different key is registered under its id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """What a controller signs with. It follows from a sealing key, so that the two are exchanged together.
+    """The signing key of a controller. It is derived from a sealing key, so both are rotated together.
 
     Attributes:
-        id: of the sealing key.
-        public: what nodes check signatures with.
+        id: id of the sealing key.
+        public: public key with which nodes verify signatures.
     """
 
     id: str
@@ -47,12 +47,12 @@ class Signer:
     _seed: bytes = field(repr=False)
 
     def sign(self, message: bytes) -> bytes:
-        """64 bytes."""
+        """Return the signature, 64 bytes."""
         return _signing_key(self._seed).sign(message)
 
 
 def signer(key: SealingKey) -> Signer:
-    """The signer of a sealing key, the same in all controllers that have it."""
+    """Derive the signer of a sealing key. All controllers with this key derive the same signer."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -63,11 +63,11 @@ def signer(key: SealingKey) -> Signer:
 
 @dataclass(frozen=True, slots=True)
 class NodeKey:
-    """A node's own key.
+    """The key pair of a node.
 
     Attributes:
-        private: 32 bytes, in url-safe base64. It never leaves the node.
-        public: the half that the node registers.
+        private: 32 bytes in URL-safe base64. It never leaves the node.
+        public: the public key that the node registers.
     """
 
     private: str = field(repr=False)
@@ -75,12 +75,12 @@ class NodeKey:
 
     @property
     def id(self) -> str:
-        """What stands for it in a text that is encrypted to it."""
+        """Identifies the key in texts that are encrypted to it."""
         return key_id(self.public)
 
 
 def new_node_key() -> NodeKey:
-    """One that nobody else has."""
+    """Generate a key pair."""
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
     key = X25519PrivateKey.generate()
@@ -88,14 +88,14 @@ def new_node_key() -> NodeKey:
 
 
 def key_id(public: str) -> str:
-    """16 hexadecimal digits that follow from the key."""
-    import hashlib  # brings OpenSSL's 3 MB, which a node does not need before it is sent something
+    """16 hexadecimal digits derived from the key."""
+    import hashlib  # loads 3 MB of OpenSSL, which a node does not need before its first message
 
     return hashlib.sha256(public.encode()).hexdigest()[:16]
 
 
 def is_key(text: str) -> bool:
-    """Whether a text has the form of a key: 32 bytes."""
+    """Whether the text decodes to the 32 bytes of a key."""
     try:
         return len(_from_text(text)) == 32
     except ValueError:
@@ -103,10 +103,10 @@ def is_key(text: str) -> bool:
 
 
 def seal(secret: bytes, *, node: str, to: str, signer: Signer) -> str:
-    """The text for a node, which only the owner of the public key `to` can open.
+    """Encrypt and sign a secret for a node. Only the owner of the public key `to` can open the text.
 
     Raises:
-        InvalidRequest: `to` is no public key.
+        InvalidRequest: `to` is not a public key.
     """
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
@@ -114,39 +114,39 @@ def seal(secret: bytes, *, node: str, to: str, signer: Signer) -> str:
         public = X25519PublicKey.from_public_bytes(_from_text(to))
         encrypted = _suite().encrypt(secret, public, info=_INFO)
     except ValueError:
-        raise InvalidRequest("public_key", f"what node {node!r} registered is no public key") from None
+        raise InvalidRequest("public_key", f"node {node!r} registered an invalid public key") from None
     header = f"{PREFIX}{signer.id}:{key_id(to)}:"
     signature = signer.sign(_signed(header, node, encrypted))
     return header + _to_text(signature + encrypted)
 
 
 def open(text: str, *, node: str, keys: Mapping[str, NodeKey], signers: Mapping[str, str]) -> bytes:
-    """What was sealed for this node.
+    """Verify and decrypt a text that was sealed for this node.
 
     Args:
-        node: this node's name.
-        keys: this node's keys, by their ids.
-        signers: the controller's public keys, by their ids.
+        node: name of this node.
+        keys: keys of this node by id.
+        signers: public keys of the controllers by id.
 
     Raises:
-        UnknownSigner: as there.
-        InvalidRequest: it is for another node or another key of this one (named), or was changed on the way.
+        UnknownSigner: no registered key has signed the text.
+        InvalidRequest: the text is for another node or for a key that this node no longer has, or it was modified.
     """
     header, colon, payload = text.rpartition(":")
     parts = header.removeprefix(PREFIX).split(":")
     if not text.startswith(PREFIX) or len(parts) != 2:
-        raise InvalidRequest(_FIELD, "was not made by this driver's controller")
+        raise InvalidRequest(_FIELD, "was not created by this driver's controller")
     signer_id, recipient = parts
     try:
         sealed = _from_text(payload)
     except ValueError:
-        raise InvalidRequest(_FIELD, "was not made by this driver's controller") from None
+        raise InvalidRequest(_FIELD, "was not created by this driver's controller") from None
     _verify(sealed, signer_id, _signed(header + colon, node, sealed[_SIGNATURE:]), node, signers)
     if recipient not in keys:
         raise InvalidRequest(
             _FIELD,
-            f"is encrypted to the key {recipient} of node {node!r}, which is not here any more (have: {', '.join(keys)}): "
-            "detach the volume from this node, and let it be attached anew",
+            f"is encrypted to key {recipient} of node {node!r}, which no longer exists (keys: {', '.join(keys)}); "
+            "detach the volume from this node and attach it again",
         )
     return _decrypted(sealed[_SIGNATURE:], keys[recipient])
 
@@ -158,14 +158,16 @@ def _verify(sealed: bytes, signer_id: str, message: bytes, node: str, signers: M
     if signer_id not in signers:
         have = ", ".join(repr(name) for name in signers) or "none"
         raise UnknownSigner(
-            _FIELD, f"is signed with key {signer_id!r}, which no controller has told node {node!r} of (have: {have})"
+            _FIELD,
+            f"is signed with key {signer_id!r}, which is not registered for node {node!r}; registered keys: {have}",
         )
     try:
         Ed25519PublicKey.from_public_bytes(_from_text(signers[signer_id])).verify(sealed[:_SIGNATURE], message)
     except (InvalidSignature, ValueError):
         raise UnknownSigner(
             _FIELD,
-            f"is not signed for node {node!r} with key {signer_id!r}: it is another node's, another key has that id, or it was changed",
+            f"has no valid signature by key {signer_id!r} for node {node!r}: it is for another node, the id belongs to a different key, "
+            "or the text was modified",
         ) from None
 
 
@@ -178,12 +180,12 @@ def _decrypted(encrypted: bytes, key: NodeKey) -> bytes:
         return _suite().decrypt(encrypted, private, info=_INFO)
     except (InvalidTag, ValueError):
         raise InvalidRequest(
-            _FIELD, f"cannot be opened with the key {key.id}: it was encrypted to another one"
+            _FIELD, f"cannot be decrypted with key {key.id}: it was encrypted to a different key"
         ) from None
 
 
 def _signed(header: str, node: str, encrypted: bytes) -> bytes:
-    """Each part with its length in front, so that no two messages are spelt alike."""
+    """Prefix each part with its length, so that different messages never have the same encoding."""
     parts = (header.encode(), node.encode(), encrypted)
     return _INFO + b"".join(len(part).to_bytes(8, "big") + part for part in parts)
 

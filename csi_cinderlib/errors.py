@@ -1,30 +1,30 @@
-"""What can go wrong, in the words of the domain.
+"""The exceptions of this package.
 
     DriverError
-    ├── InvalidRequest            a field of a call is wrong (names the field)
-    │   └── OutOfRange            a size or limit that cannot be met
-    ├── ConfigurationError        one or more settings are wrong (names the key paths)
-    ├── NotFound                  volume, snapshot, node, group ... with that id does not exist
-    ├── AlreadyExists             that id or path is taken by something that differs
-    │   └── NameTaken             by an object on the back end that this driver did not create
-    ├── OperationPending          another call works on this object: retry later
-    │   ├── BackendBusy           the back end has as many calls under way as it may have
-    │   └── StaleRecord           somebody else changed the record first: read again
-    ├── PreconditionFailed        the object is in a state that forbids the call
-    │   ├── InUse                 attached, or has dependents
-    │   └── UnsafeToFormat        the device may hold data
-    ├── ResourceExhausted         no space, no slot on the node, quota
-    ├── Unsupported               this back end cannot do that
-    ├── NotReady                  this process is still starting, or could not
-    │   └── LeaseLost             it is not the active controller, or not any more
+    ├── InvalidRequest            a field of a call is invalid (names the field)
+    │   └── OutOfRange            a size or limit cannot be met
+    ├── ConfigurationError        one or more settings are invalid (names the key paths)
+    ├── NotFound                  a volume, snapshot, node, group ... does not exist
+    ├── AlreadyExists             a different object already uses the id or path
+    │   └── NameTaken             the back end has an object of this name that this driver did not create
+    ├── OperationPending          another call is in progress for this object: retry later
+    │   ├── BackendBusy           the back end has reached its limit of concurrent calls
+    │   └── StaleRecord           another call changed the record first: read it again
+    ├── PreconditionFailed        the state of the object does not allow the call
+    │   ├── InUse                 it is attached, or has dependents
+    │   └── UnsafeToFormat        the device may contain data
+    ├── ResourceExhausted         no space, no free slot on the node, or a quota is reached
+    ├── Unsupported               the back end or host does not support the operation
+    ├── NotReady                  this process is still starting, or failed to start
+    │   └── LeaseLost             this process is not, or no longer, the active controller
     ├── CorruptRecord             a stored record cannot be read (names the id)
     ├── StoreUnavailable          the metadata store cannot be reached right now
     ├── BackendError              the Cinder driver failed (keeps the driver's message)
-    │   └── BackendUnavailable    it is not set up, or cannot be reached right now
+    │   └── BackendUnavailable    the back end is not set up, or cannot be reached right now
     └── HostError                 a device, mount or tool on this host failed
-        └── NoAnswer              a share or device does not answer, and may never do so
+        └── NoAnswer              a share or device does not respond, possibly for ever
 
-No gRPC here: `csi_cinderlib.csi.status` maps these to codes, once.
+`csi_cinderlib.csi.status` maps these to gRPC codes. There is no gRPC in this module.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from typing import Any, NamedTuple
 
 
 class DriverError(Exception):
-    """The root of all errors that this package raises on purpose. They can be pickled, without what caused them.
+    """The base class of all exceptions that this package raises. They can be pickled, but lose their cause.
 
     Attributes:
-        name_exists: of a creation: the back end may have an object of that name already.
+        name_exists: set by a creation if the back end may already have an object of that name.
     """
 
     name_exists = False
@@ -48,18 +48,18 @@ class DriverError(Exception):
 
 
 def _restored(kind: type[DriverError], args: tuple[Any, ...], attributes: dict[str, Any]) -> DriverError:
-    """Its own constructor takes other arguments."""
+    """Restore without the constructor, whose arguments differ between the classes."""
     error = kind.__new__(kind, *args)
     error.__dict__.update(attributes)
     return error
 
 
 class InvalidRequest(DriverError):
-    """A field of the call is missing or wrong.
+    """A field of the call is missing or invalid.
 
     Args:
-        field: the field's path as the caller knows it, `capacity_range.required_bytes` say.
-        problem: what is wrong with it, as a clause: "must not be empty".
+        field: path of the field as the caller knows it, for example `capacity_range.required_bytes`.
+        problem: the problem as a clause, for example "must not be empty".
     """
 
     def __init__(self, field: str, problem: str) -> None:
@@ -69,15 +69,15 @@ class InvalidRequest(DriverError):
 
 
 class OutOfRange(InvalidRequest):
-    """The size or limit asked for cannot be met."""
+    """The requested size or limit cannot be met."""
 
 
 class Problem(NamedTuple):
-    """What is wrong with one setting.
+    """A problem with one setting.
 
     Attributes:
-        key: the key path, `backends.array1.options.san_ip` say.
-        problem: what is wrong, and where it helps, what would be right.
+        key: the key path, for example `backends.array1.options.san_ip`.
+        problem: the problem and, where it helps, the remedy.
     """
 
     key: str
@@ -88,14 +88,14 @@ class Problem(NamedTuple):
 
 
 class ConfigurationError(DriverError):
-    """Settings are missing or wrong. Its text has a line for each problem.
+    """Settings are missing or invalid. The text has one line for each problem.
 
     Args:
-        key, problem: of the first one, as in `Problem`.
-        more: the others.
+        key, problem: the first problem, see `Problem`.
+        more: the other problems.
 
     Attributes:
-        problems: all of them.
+        problems: all problems.
     """
 
     def __init__(self, key: str, problem: str, more: Iterable[Problem] = ()) -> None:
@@ -112,17 +112,17 @@ class ConfigurationError(DriverError):
 
     @classmethod
     def of(cls, problems: Iterable[Problem]) -> ConfigurationError:
-        """At least one."""
+        """Combine problems; there must be at least one."""
         first, *others = problems
         return cls(first.key, first.problem, others)
 
     def within(self, prefix: str) -> ConfigurationError:
-        """The same with this in front of every key."""
+        """Return the same problems with a prefix before each key."""
         return type(self).of(Problem(prefix + key, problem) for key, problem in self.problems)
 
 
 class Problems:
-    """Collects ConfigurationErrors instead of stopping at the first: `with problems: ...` swallows those of its block."""
+    """Collects all problems instead of stopping at the first: `with problems: ...` suppresses a ConfigurationError of its block."""
 
     def __init__(self) -> None:
         self._found: dict[Problem, None] = {}
@@ -139,7 +139,7 @@ class Problems:
         return tuple(self._found)
 
     def raise_all(self) -> None:
-        """Raises ConfigurationError if there are any."""
+        """Raises ConfigurationError if there are any problems."""
         if self._found:
             raise ConfigurationError.of(self._found)
 
@@ -156,12 +156,11 @@ class Problems:
 
 
 class NotFound(DriverError):
-    """Nothing of that kind has that id, or nothing that will stay.
+    """No object of the kind has the id, or the object is being deleted.
 
     Args:
         kind: "volume", "snapshot", "node", "group snapshot", "back end" ...
-        id: what was looked for.
-        problem: as a clause.
+        problem: the problem as a clause.
     """
 
     def __init__(self, kind: str, id: str, problem: str = "does not exist") -> None:
@@ -171,7 +170,7 @@ class NotFound(DriverError):
 
 
 class AlreadyExists(DriverError):
-    """The id or path is taken by something that differs from what was asked."""
+    """The id or path is in use by an object that differs from the request."""
 
     def __init__(self, kind: str, id: str, difference: str = "") -> None:
         super().__init__(f"{kind} {id!r} already exists" + (f": {difference}" if difference else ""))
@@ -181,36 +180,36 @@ class AlreadyExists(DriverError):
 
 
 class NameTaken(AlreadyExists):
-    """The back end has an object of the name that this driver gives, and this driver did not create it."""
+    """The back end already has an object of the requested name, and this driver did not create it."""
 
 
 class OperationPending(DriverError):
-    """Another call already works on this object; the caller retries."""
+    """Another call is in progress for this object; the caller retries."""
 
 
 class BackendBusy(OperationPending):
-    """The back end has as many calls under way as it may have. Nothing of the refused call was begun."""
+    """The back end has reached its limit of concurrent calls. The refused call has changed nothing."""
 
 
 class StaleRecord(OperationPending):
     """The record changed since it was read; the caller reads it again."""
 
     def __init__(self, kind: str, id: str) -> None:
-        super().__init__(f"{kind} {id!r} was changed by somebody else meanwhile")
+        super().__init__(f"{kind} {id!r} was changed by another call; retry")
         self.kind = kind
         self.id = id
 
 
 class PreconditionFailed(DriverError):
-    """The object is in a state in which the call must not be carried out."""
+    """The state of the object does not allow the call."""
 
 
 class InUse(PreconditionFailed):
-    """It is attached, or something depends on it."""
+    """The object is attached, or other objects depend on it."""
 
 
 class UnsafeToFormat(PreconditionFailed):
-    """The device may hold data, so no file system is made on it."""
+    """The device may contain data, so it is not formatted."""
 
 
 class ResourceExhausted(DriverError):
@@ -218,36 +217,36 @@ class ResourceExhausted(DriverError):
 
 
 class Unsupported(DriverError):
-    """The back end or this host cannot do what was asked, ever."""
+    """The back end or this host does not support the operation; a retry cannot succeed."""
 
 
 class NotReady(DriverError):
-    """This process is still starting, or could not: says which."""
+    """This process is still starting, or failed to start; the message tells which."""
 
 
 class LeaseLost(NotReady):
-    """This process does not hold the lease of the active controller, so it calls no driver and changes no record."""
+    """This process does not hold the lease of the active controller, so it must not call drivers or change records."""
 
 
 class CorruptRecord(DriverError):
-    """One stored record cannot be read; the others are not affected."""
+    """A stored record cannot be read. Other records are not affected."""
 
     def __init__(self, kind: str, id: str, problem: str) -> None:
-        super().__init__(f"the record of {kind} {id!r} cannot be read: {problem}")
+        super().__init__(f"cannot read the record of {kind} {id!r}: {problem}")
         self.kind = kind
         self.id = id
 
 
 class StoreUnavailable(DriverError):
-    """The metadata store did not answer; nothing was changed, or a retry will find out."""
+    """The metadata store did not respond. Nothing was changed, or a retry detects the change."""
 
 
 class BackendError(DriverError):
     """The Cinder driver failed.
 
     Args:
-        backend: the back end's name.
-        message: the driver's own message.
+        backend: name of the back end.
+        message: message of the driver.
     """
 
     def __init__(self, backend: str, message: str) -> None:
@@ -265,4 +264,4 @@ class HostError(DriverError):
 
 
 class NoAnswer(HostError):
-    """A share or a device does not answer for now. What was asked of it may go on; the caller repeats its call."""
+    """A share or device does not respond. The operation on it may still be running; the caller retries."""

@@ -1,8 +1,8 @@
-"""Named places where a test may end the process, to prove that a crash there loses and leaks nothing.
+"""Named points at which a test can kill the process, to prove that a crash there loses and leaks nothing.
 
-Off unless the environment says so: `CINDERLIB_FAULT_POINT=NAME` ends this process by SIGKILL when NAME is reached,
-`NAME:3` the third time. A driver's process takes the controller's with it. With `CINDERLIB_FAULT_SCOPE=driver` the process of a
-driver ends alone, and once, wherever the point is: in it, or in the controller that it works for.
+Disabled by default. `CINDERLIB_FAULT_POINT=NAME` kills this process with SIGKILL when it reaches NAME; `NAME:3` when it does so for the
+third time. The process of a driver also kills its controller. `CINDERLIB_FAULT_SCOPE=driver` kills only the process of a driver, and only
+once, whether the driver or its controller reaches the point.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _name, _, _nth = os.environ.get("CINDERLIB_FAULT_POINT", "").partition(":")
 _DRIVERS_ONLY = os.environ.get("CINDERLIB_FAULT_SCOPE") == "driver"
 _visits = itertools.count(1)
 _victims: list[int] = []
-"""Processes that end beside this one, or instead of it."""
+"""Processes that are killed together with this one, or instead of it."""
 _spares_itself = _DRIVERS_ONLY
 
 
 def reach(name: str) -> None:
-    """Mark a step that a crash test can choose, `create-volume.record-written` say."""
+    """Mark a step at which a crash test can kill the process, for example `create-volume.record-written`."""
     if name == _name and next(_visits) == int(_nth or 1):
         for victim in (*_victims, *(() if _spares_itself else (os.getpid(),))):
             with suppress(ProcessLookupError):
@@ -29,13 +29,13 @@ def reach(name: str) -> None:
 
 
 def add_driver(pid: int) -> None:
-    """In a controller: there is a driver's process."""
+    """Called by a controller that has started the process of a driver."""
     if _DRIVERS_ONLY:
         _victims.append(pid)
 
 
 def join_controller(pid: int, *, is_first: bool) -> None:
-    """In a driver's process: end together with the controller, or alone and once, as the environment says."""
+    """Called in the process of a driver: select the processes to kill according to the environment."""
     global _spares_itself  # noqa: PLW0603  # a property of this process
     _victims.clear()
     if _DRIVERS_ONLY:

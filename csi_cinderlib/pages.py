@@ -1,4 +1,4 @@
-"""Sections of the documentation to which messages send an operator. A test checks that they exist."""
+"""Sections of the documentation that messages refer to. A test checks that they exist."""
 
 REFUSAL_PAGE = "docs/how-to/recover-a-volume.md#a-refusal-to-format"
 JOURNAL_PAGE = "docs/how-to/recover-a-volume.md#a-journal-that-cannot-be-replayed"

@@ -1,7 +1,7 @@
-"""Secrets that leave the process: sealed with authenticated encryption (Fernet), with the id of the key in front.
+"""Sealing of secrets that leave the process: authenticated encryption (Fernet), prefixed with the id of the key.
 
-Rotation: give the new key first and keep the old one after it until nothing sealed by it is left.
-Texts never appear in an error; key ids do.
+To rotate keys, put the new key first and keep the old key after it until no text sealed with the old key is left.
+Error messages contain key ids, never the texts.
 """
 
 from __future__ import annotations
@@ -24,73 +24,73 @@ _SEALED = "k:"
 class Sealer:
     """Seals and opens short secrets.
 
-    Without keys it only wraps the text ("plain:" and base64), which suits one machine and nothing else.
+    Without keys the text is only encoded ("plain:" and base64). This is suitable for a single machine only.
 
     Args:
-        keys: the first one writes, all of them read.
-        reread: called when a text names a key that is not here, to `rotate` if there are others by now: the controller may have
-            seen them some seconds before a node.
+        keys: the first key seals, all keys open.
+        reread: called when a text names an unknown key; it can `rotate` to new keys. A controller may have read new keys some
+            seconds before a node.
 
     Raises:
-        ConfigurationError: an id is empty, holds a colon or is used twice, or a key is not 32 bytes in url-safe base64.
+        ConfigurationError: an id is empty, contains a colon or is a duplicate, or a key is not 32 bytes in URL-safe base64.
     """
 
     def __init__(self, keys: Sequence[SealingKey] = (), *, reread: Callable[[], None] | None = None) -> None:
         self._keys: Mapping[str, str] = {}
-        """By their ids, the one that writes first. Exchanged as a whole: another thread may seal meanwhile."""
+        """By id; the first key seals. Always replaced as a whole, because another thread may be sealing."""
         self._reread = reread
         self.rotate(keys)
 
     def rotate(self, keys: Sequence[SealingKey]) -> None:
-        """Use these keys from now on. Raises ConfigurationError as above, and then goes on with the old ones."""
+        """Replace the keys. Raises ConfigurationError as above and then keeps the old keys."""
         accepted: dict[str, str] = {}
         for index, key in enumerate(keys):
             where = f"sealing_keys.{index}"
             if not key.id or ":" in key.id:
-                raise ConfigurationError(f"{where}.id", f"{key.id!r} must not be empty or hold a colon")
+                raise ConfigurationError(f"{where}.id", f"must not be empty or contain a colon (got {key.id!r})")
             if key.id in accepted:
-                raise ConfigurationError(f"{where}.id", f"{key.id!r} is used twice")
+                raise ConfigurationError(f"{where}.id", f"duplicate key id {key.id!r}")
             if not _is_key(key.key):
-                raise ConfigurationError(f"{where}.key", f"the key {key.id!r} must be 32 bytes in url-safe base64")
+                raise ConfigurationError(f"{where}.key", f"key {key.id!r} must be 32 bytes in URL-safe base64")
             accepted[key.id] = key.key
         self._keys = accepted
 
     @property
     def active(self) -> bool:
-        """Whether there is a key, so that what is sealed is really secret."""
+        """Whether there is a key, so that sealed texts are encrypted."""
         return bool(self._keys)
 
     @property
     def writer(self) -> str:
-        """The id of the key that seals, or ""."""
+        """Id of the key that seals, or ""."""
         return next(iter(self._keys), "")
 
     def seal(self, secret: bytes) -> str:
-        """The text to hand out: `k:KEY_ID:TOKEN`, or `plain:BASE64` when there is no key."""
+        """Return `k:KEY_ID:TOKEN`, or `plain:BASE64` without a key."""
         for key_id, key in self._keys.items():
             return f"{_SEALED}{key_id}:{_fernet(key).encrypt(secret).decode()}"
         return _PLAIN + base64.b64encode(secret).decode()
 
     def open(self, text: str) -> bytes:
-        """What was sealed.
+        """Return the secret in a sealed text.
 
         Raises:
-            InvalidRequest: it was sealed by a key that is not here or differs (names the id), it was changed on the way,
-                or it is plain although keys are configured.
+            InvalidRequest: the key is unknown or different (names its id), the text was modified, or it is not sealed although
+                keys are configured.
         """
         if text.startswith(_PLAIN):
             return self._open_plain(text.removeprefix(_PLAIN))
         if not text.startswith(_SEALED):
-            raise InvalidRequest("sealed text", "was not made by this driver's controller")
+            raise InvalidRequest("sealed text", "was not created by this driver's controller")
         return self._open_sealed(*text.removeprefix(_SEALED).partition(":")[::2])
 
     def _open_plain(self, text: str) -> bytes:
         if self._keys:
-            raise InvalidRequest("sealed text", f"is not sealed, and this process has keys ({self._ids()}): refused")
+            raise InvalidRequest("sealed text", f"is not sealed, but sealing keys are configured ({self._ids()})")
         try:
             return base64.b64decode(text, validate=True)
         except ValueError:
-            raise InvalidRequest("sealed text", "was not made by this driver's controller") from None
+            raise InvalidRequest("sealed text", "was not created by this driver's controller") from None
 
     def _open_sealed(self, key_id: str, token: str) -> bytes:
         from cryptography.fernet import InvalidToken
@@ -101,13 +101,13 @@ class Sealer:
         if key is None:
             have = self._ids() or "none"
             raise InvalidRequest(
-                "connection", f"is sealed with key {key_id!r}, which is not configured here (have: {have})"
+                "connection", f"is sealed with key {key_id!r}, which is not configured; configured keys: {have}"
             )
         try:
             return _fernet(key).decrypt(token)
         except (InvalidToken, ValueError):
             raise InvalidRequest(
-                "sealed text", f"cannot be opened with key {key_id!r}: the key differs, or the text was changed"
+                "sealed text", f"cannot be unsealed with key {key_id!r}: the key is different, or the text was modified"
             ) from None
 
     def _ids(self) -> str:
@@ -121,7 +121,7 @@ def _fernet(key: str) -> Fernet:
 
 
 def generate_key() -> str:
-    """A new key for `SealingKey.key`."""
+    """Generate a key for `SealingKey.key`."""
     import secrets
 
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()

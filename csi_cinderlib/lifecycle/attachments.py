@@ -1,9 +1,8 @@
-"""Attachments: a volume exported to, and mapped for, one node, and the fence when it is taken away."""
+"""Attachments: exports a volume, maps it to a node, and fences the node on detach."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Sequence
 
 from csi_cinderlib import faultpoints
@@ -21,19 +20,20 @@ from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger
 from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, Status, Volume
+from csi_cinderlib.observe import logs
 from csi_cinderlib.persistence.optimistic import change
 
 Check = Callable[[Sequence[Attachment]], None]
-"""Raises when the volume's other attachments exclude one more."""
-_log = logging.getLogger(__name__)
+"""Raises if the other attachments of the volume exclude another one."""
+_log = logs.logger(__name__)
 
 
-def anybody(_others: Sequence[Attachment]) -> None:
-    """No attachment excludes another."""
+def any_number(_others: Sequence[Attachment]) -> None:
+    """Accept any number of attachments."""
 
 
 class Attachments:
-    """The life of attachments on one back end."""
+    """Creates and deletes the attachments on one back end."""
 
     def __init__(self, ledger: Ledger, driver: Driver, room: Room) -> None:
         self.ledger = ledger
@@ -44,10 +44,10 @@ class Attachments:
     # --- creation
 
     def connect(self, volume: Volume, attachment: Attachment, check: Check) -> Attachment:
-        """Make the volume reachable for the attachment's node. The same attachment again returns, or is resumed.
+        """Make the volume accessible to the node. Returns an existing attachment, or resumes an unfinished one.
 
-        The volume's "never formatted" mark goes over to the first attachment that may write: it is taken off the volume
-        before it is on the attachment, so that a crash in between can lose it but never give it to two nodes.
+        The "never formatted" mark of the volume moves to its first writable attachment. It is removed from the volume before
+        it is set on the attachment, so a crash in between can lose the mark but never give it to two nodes.
         """
         known = lookup.find(self.store, Attachment, attachment.id)
         if known is not None and known.status is Status.AVAILABLE:
@@ -61,7 +61,7 @@ class Attachments:
         except DriverError as error:
             if known is None:
                 self._forget(record)
-            else:  # what an earlier attempt made may be there
+            else:  # an earlier attempt may have created a mapping
                 self.ledger.give_back(record, known.status, str(error))
             raise
         return self._connect(volume, record, attachments)
@@ -73,16 +73,16 @@ class Attachments:
         return self.store.add(replace(attachment, **begun))  # type: ignore[arg-type]  # values by name
 
     def _resume(self, known: Attachment, attachment: Attachment) -> Attachment:
-        # After a disconnection that did not end, the node has seen the device: it is not new any more.
+        # After an interrupted disconnection the node may have used the device, so it is no longer blank.
         blank = known.blank and known.status is not Status.DELETING
         return self.ledger.intend(
             known, Status.CREATING, connector=attachment.connector, read_only=attachment.read_only, blank=blank
         )
 
     def _take_mark(self, volume: Volume, attachment: Attachment) -> bool:
-        """Take the "never formatted" mark off the volume; whether it was there. Of several processes at once, one gets it.
+        """Remove the "never formatted" mark from the volume and return whether it was set. Only one of several processes gets it.
 
-        A raw device that may be written to is noted on the volume besides: nobody here knows what is on it afterwards.
+        An attachment as a raw device also sets `raw` on the volume, because its content is unknown from then on.
         """
         was_there = False
 
@@ -96,18 +96,18 @@ class Attachments:
         return was_there
 
     def _checked(self, record: Attachment, check: Check) -> tuple[Volume, tuple[Attachment, ...]]:
-        """The volume and all its attachments, once this one is visible. Raises what speaks against it.
+        """Return the volume and all its attachments. Call it after this attachment is stored. Raises if it conflicts with others.
 
-        Of two processes that attach to two nodes, or of which one deletes or reverts the volume, one sees the other.
+        When two processes attach the volume, or one of them deletes or reverts it, at least one sees the record of the other.
         """
         volume = self.store.get(Volume, record.volume_id)
         lookup.check_whole(volume)
         if volume.owner and volume.status is Status.AVAILABLE and reverts.is_running(self.ledger, volume):
-            raise OperationPending(f"{volume.owner!r} is at work on volume {volume.id!r} ({volume.message})")
+            raise OperationPending(f"volume {volume.id!r} is being processed by {volume.owner!r} ({volume.message})")
         attachments = self.ledger.attachments(volume.id)
         others = _others(record, attachments)
         for other in others:
-            if other.status is Status.DELETING:  # else that process might take away the export which is made now
+            if other.status is Status.DELETING:  # else that process might remove the new export
                 self.ledger.check_free(other)
         check(others)
         return volume, attachments
@@ -132,19 +132,19 @@ class Attachments:
             raise StaleRecord("attachment", record.id) from error
 
     def _export(self, volume: Volume, record: Attachment, attachments: tuple[Attachment, ...]) -> Volume:
-        """Written down before the node is let in: whoever takes the export away needs it."""
+        """Store the export before the node gets access: its removal needs this data."""
         exported = self.driver.create_export(volume, record, attachments)
-        volume = change(self.store, exported.volume, lambda one: update_volume(one, exported.columns))
+        volume = change(self.store, exported.volume, lambda current: update_volume(current, exported.columns))
         faultpoints.reach("publish.exported")
         return volume
 
     def _undo(self, record: Attachment, error: DriverError) -> None:
-        """Leave no mapping and no record of a failed connection. The export stays while others are connected through it."""
+        """Remove the mapping and the record of a failed connection. The export is kept while other attachments use it."""
         if self.ledger.is_taken_over(record):
             return
         try:
             volume = self.store.get(Volume, record.volume_id)
-            attachments = self.ledger.attachments(record.volume_id)  # others may have come while the driver worked
+            attachments = self.ledger.attachments(record.volume_id)  # others may have been added during the driver call
             if not _shares_connection(record, attachments):
                 volume = self.driver.terminate_connection(volume, record, attachments, forced=None).volume
             attachments = self.ledger.attachments(record.volume_id)
@@ -152,16 +152,16 @@ class Attachments:
                 self.driver.remove_export(volume, attachments)
         except DriverError as second:
             self.ledger.give_back(
-                record, Status.ERROR, f"{error}; cleaning up failed, too: {second}", owner=record.owner
+                record, Status.ERROR, f"{error}; clean-up failed as well: {second}", owner=record.owner
             )
             return
         self._forget(record)
 
     def _forget(self, record: Attachment) -> None:
-        """Remove a record that was never answered, so that no node has seen the device: the volume gets its mark back.
+        """Remove the record of an attachment that was never returned to the caller, and give the mark back to the volume.
 
-        From whoever removes the record, and from nobody else: since another process did, a node may have formatted the volume. Nor
-        after another attachment that may write: its node may have written, even if it has the volume no more.
+        No node has seen the device. The mark is not given back if another process removed the record, because a node may have
+        formatted the volume since, or if there was another writable attachment, even one that no longer exists.
         """
         if self.ledger.remove(record) and record.blank:
             with contextlib.suppress(NotFound):
@@ -170,12 +170,12 @@ class Attachments:
     # --- deletion
 
     def disconnect(self, attachment: Attachment) -> None:
-        """Take the volume away from the attachment's node: when this returns, the back end lets the node no longer in.
+        """Fence the node: when this returns, it has no access to the volume on the back end.
 
-        Unless the same host has another attachment of the volume: the last one takes the mapping with it.
+        If the same host has another attachment of the volume, the mapping is kept until the last one is removed.
 
         Raises:
-            CorruptRecord: another attachment of the volume cannot be read, so that nobody knows what it needs.
+            CorruptRecord: another attachment of the volume cannot be read, so it is not known what it needs.
         """
         answered = attachment.status not in UNFINISHED
         try:
@@ -187,7 +187,7 @@ class Attachments:
         try:
             released = self._terminate(volume, record)
             faultpoints.reach("unpublish.terminated")
-            # Counted once more: another node may have been given the volume while the driver worked.
+            # List again: another node may have been attached during the driver call.
             attachments = self.ledger.attachments(volume.id)
             if not (released.export_is_needed or _others(record, attachments)):
                 self._remove_export(released.volume, attachments)
@@ -200,24 +200,23 @@ class Attachments:
             self._forget(record)
 
     def _terminate(self, volume: Volume, record: Attachment) -> Released:
-        """Take the mapping away."""
         attachments = self.ledger.attachments(volume.id)
         if not record.connector or _shares_connection(record, attachments):
             return Released(export_is_needed=False, volume=volume)
         return self.driver.terminate_connection(volume, record, attachments)
 
     def _remove_export(self, volume: Volume, attachments: tuple[Attachment, ...]) -> None:
-        """The node is locked out already. Cinder, too, only warns: deletion removes the export again.
+        """Remove the export. A failure is only logged, as in Cinder: the node is fenced already, and deletion removes the export.
 
         Raises:
-            BackendUnavailable: there was no answer; perhaps the driver's process ended.
+            BackendUnavailable: the driver did not respond; its process may have ended.
         """
         try:
             self.driver.remove_export(volume, attachments)
         except BackendUnavailable:
             raise
         except DriverError as error:
-            _log.warning("volume %s stays exported on back end %s: %s", volume.id, self.driver.name, error)
+            _log.warning("export removal failed", volume=volume.id, backend=self.driver.name, reason=str(error))
 
 
 def _marked_again(volume: Volume) -> Volume:
@@ -225,9 +224,9 @@ def _marked_again(volume: Volume) -> Volume:
 
 
 def _shares_connection(record: Attachment, attachments: tuple[Attachment, ...]) -> bool:
-    """Whether another attachment of the volume needs what the back end made for this very host (so do Cinder's drivers ask).
+    """Whether another attachment uses the mapping of the same host. Cinder's drivers apply the same rule.
 
-    A host that has the name alone in common is another one, and must be locked out.
+    A host that shares only the name is a different host and must be fenced.
     """
     others = _others(record, attachments)
     return any(other.status is not Status.DELETING and _host(other) == _host(record) for other in others)

@@ -1,8 +1,7 @@
-"""One back end: the life of the volumes, snapshots and attachments on it, wherever its driver runs."""
+"""A back end: operations on its volumes, snapshots and attachments, independent of where its driver runs."""
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -23,7 +22,7 @@ from csi_cinderlib.backend.verbs import Driver
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendUnavailable, DriverError, InUse, ResourceExhausted, Unsupported
 from csi_cinderlib.lifecycle import reports, reverts
-from csi_cinderlib.lifecycle.attachments import Attachments, Check, anybody
+from csi_cinderlib.lifecycle.attachments import Attachments, Check, any_number
 from csi_cinderlib.lifecycle.groups import GroupSnapshots
 from csi_cinderlib.lifecycle.ledger import Ledger
 from csi_cinderlib.lifecycle.room import Room
@@ -33,30 +32,30 @@ from csi_cinderlib.model import times
 from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, SourceKind, Status, Volume, VolumeType
 from csi_cinderlib.model.size import GiB
-from csi_cinderlib.observe import redact
+from csi_cinderlib.observe import logs, redact
 from csi_cinderlib.persistence.api import Store
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 NO_TYPES: Mapping[str, VolumeType] = {}
 
 
-def nobody_else(_owner: str) -> bool:
+def no_other_process(_owner: str) -> bool:
     return False
 
 
 class Backend:
-    """A back end. Thread-safe; whoever calls holds the lock of the volume or snapshot concerned.
+    """A back end. Thread-safe; callers hold the lock of the volume or snapshot.
 
-    Every operation writes its intent into the store, calls the driver, and writes the result. After a crash the record tells
-    what was going on, and the same call (or `resume_...`) finishes or undoes it.
+    Each operation stores its intent, calls the driver, and stores the result. After a crash the record shows the interrupted
+    operation, and the same call (or `resume_...`) finishes or undoes it.
 
     Args:
-        volume_types: named types; a record whose type has a name only gets that type's specs.
-        owner: the name of this process in records under way.
-        is_alive: tells whether another owner still works; the default takes over whatever others left unfinished.
+        volume_types: named types; a record whose type has only a name gets the specs of that type.
+        owner: name of this process in records of operations in progress.
+        is_alive: whether another owner is still running; by default all unfinished operations of other owners are taken over.
     """
 
-    def __init__(  # keyword-only: one for each thing that whoever builds a back end decides
+    def __init__(  # keyword-only: the choices of the caller that builds a back end
         self,
         settings: BackendSettings,
         driver: Driver,
@@ -66,7 +65,7 @@ class Backend:
         owner: str,
         volume_types: Mapping[str, VolumeType] = NO_TYPES,
         clock: Callable[[], datetime] = times.utc_now,
-        is_alive: Callable[[str], bool] = nobody_else,
+        is_alive: Callable[[str], bool] = no_other_process,
     ) -> None:
         self.settings = settings
         self.name = settings.name
@@ -83,7 +82,7 @@ class Backend:
         self._attachments = Attachments(self._ledger, driver, room)
         self._groups = GroupSnapshots(self._ledger, driver, room)
 
-    # --- being there
+    # --- start and state
 
     @property
     def ready(self) -> bool:
@@ -91,7 +90,7 @@ class Backend:
 
     @property
     def failure(self) -> str:
-        """Why it is not ready, without secrets."""
+        """Why the back end is not ready, without secrets."""
         return self.verbs.failure
 
     @failure.setter
@@ -100,7 +99,7 @@ class Backend:
 
     @property
     def problem(self) -> str:
-        """Why it is not ready, or had no report for those who asked last; "" when neither. Asks nothing of the driver."""
+        """Why the back end is not ready, or why its last report failed; "" otherwise. Does not call the driver."""
         if not self.ready:
             return self.failure
         failure = self._reports.failure
@@ -108,16 +107,16 @@ class Backend:
 
     @property
     def remark(self) -> str:
-        """What people should know about it although it is ready; "" mostly."""
+        """A remark for operators about a ready back end; usually ""."""
         return ""
 
     def start(self) -> None:
-        """Set the driver up. Does nothing when ready.
+        """Set up the driver. Does nothing if the back end is ready.
 
         Raises:
-            ConfigurationError: the driver, an option or a library is wrong or missing.
-            BackendUnavailable: the storage does not answer; start again later.
-            HostError: this host cannot start it now, its disk being full, say; start again later.
+            ConfigurationError: the driver, an option or a library is invalid or missing.
+            BackendUnavailable: the storage does not respond; retry later.
+            HostError: this host cannot start the driver now, for example because its disk is full; retry later.
         """
         with self._starting:
             question = self._reports.question()
@@ -128,62 +127,64 @@ class Backend:
                 self._room.fill()
 
     def stop(self) -> None:
-        """Forget the driver. Its volumes and connections stay as they are."""
+        """Stop the driver. Volumes and connections are not changed."""
         self.verbs.stop()
 
     @property
     def protocol(self) -> str:
-        """`storage_protocol` of the driver's last report; "" before the first one. Asks nothing of the driver."""
+        """`storage_protocol` of the last report; "" before the first one. Does not call the driver."""
         report = self._reports.left
         return report.protocol if report else ""
 
     @property
     def capabilities(self) -> BackendCapabilities:
-        """Raises BackendUnavailable before the start."""
+        """Raises BackendUnavailable if the back end is not started."""
         return capabilities(self._ready(), self._reports.last)
 
     def _ready(self) -> DriverTraits:
         """Raises BackendUnavailable."""
         if self.ready and self._traits is None:
-            with self._starting:  # the driver is ready just now
+            with self._starting:  # wait until start() has stored the traits
                 pass
         if not self.ready or self._traits is None:
             raise BackendUnavailable(self.name, self.failure)
         return self._traits
 
     def stats(self, *, refresh: bool = False, within: float | None = None) -> BackendStats:
-        """The driver's report, at most `stats_seconds` old, less what was created since.
+        """The driver's report, at most `stats_seconds` old, less the capacity allocated since.
 
         Args:
-            within: seconds for a driver of another process to give a new one, if it is due. Raises BackendUnavailable after that.
+            within: seconds to wait for a new report of a driver in another process; then raises BackendUnavailable.
         """
         return self._reports.stats(refresh=refresh, patience=within, insists=within is not None)
 
     @property
     def known_stats(self) -> BackendStats | None:
-        """The same, however old, without asking for one."""
+        """The last report, of any age, without requesting a new one."""
         return self._reports.left
 
     def ask_rated_stats(self, candidate: Candidate) -> Callable[[float], RatedStats]:
-        """Ask for the report, and what the functions of its pools say of such a volume. What is returned waits for the answer, so many
-        seconds at most."""
+        """Request the report, and the results of the filter and goodness functions for the candidate.
+
+        Returns a function that waits for the answer, at most for the given number of seconds.
+        """
         self._reports.ask()
         return partial(self._reports.rated, candidate)
 
     def _admitted(self, *, creates: bool = False, releases: bool = False) -> AbstractContextManager[None]:  # noqa: ARG002
-        """Held while a call is under way. Raises BackendBusy when there are too many."""
+        """Held during a call. Raises BackendBusy at the limit of concurrent calls."""
         return nullcontext()
 
     # --- volumes
 
     def create_volume(self, record: Volume) -> Volume:
-        """Create the volume that the record describes: new, from a snapshot, or as a clone, as `record.source` says.
+        """Create the volume of the record: empty, from a snapshot, or as a clone, according to `record.source`.
 
         Raises:
-            AlreadyExists: the id is taken; `resume_create_volume` if that record is CREATING.
-            ResourceExhausted, Unsupported, InvalidRequest, BackendError: nothing is left, neither volume nor record, unless
-                cleaning up failed, too: then the record is in ERROR.
-            BackendUnavailable: the record is in ERROR, because the back end may still create the volume.
+            AlreadyExists: the id is in use; call `resume_create_volume` if that record is CREATING.
+            ResourceExhausted, Unsupported, InvalidRequest, BackendError: neither volume nor record is left. If the clean-up failed
+                as well, the record is kept in ERROR.
+            BackendUnavailable: the record is kept in ERROR, because the back end may still create the volume.
         """
         with self._admitted(creates=True):
             self._ready()
@@ -192,7 +193,7 @@ class Backend:
         return created
 
     def resume_create_volume(self, record: Volume) -> Volume:
-        """Finish the creation of a record that is CREATING or ERROR. One that is AVAILABLE is returned as it is."""
+        """Finish the creation of a record that is CREATING or ERROR. Returns an AVAILABLE record unchanged."""
         with self._admitted(creates=True):
             self._ready()
             created = self._volumes.resume(record)
@@ -201,12 +202,12 @@ class Backend:
         return created
 
     def delete_volume(self, record: Volume) -> None:
-        """Delete a volume in any state; again if it ended in the middle. Done already is fine.
+        """Delete a volume in any state, also after an interrupted deletion. Idempotent.
 
         Raises:
-            InUse: it is attached or being copied, it has snapshots that would not outlive it or are not finished, or the back
-                end says that something depends on it.
-            CorruptRecord: it has an attachment that cannot be read; the volume is left as it is.
+            InUse: the volume is attached or being copied, has snapshots that depend on it or are unfinished, or the back end
+                reports dependents.
+            CorruptRecord: one of its attachments cannot be read; the volume is not changed.
         """
         with self._admitted(releases=True), self._room.released_if_full():
             if record.status is not Status.DELETED:
@@ -216,26 +217,26 @@ class Backend:
             self._reports.taken(record.pool, -record.size)
 
     def extend_volume(self, record: Volume, size: GiB) -> Volume:
-        """Grow a volume; also finishes a growth that ended in the middle.
+        """Extend a volume. Also finishes an interrupted extension.
 
         Raises:
-            InUse: it is attached, and this back end cannot grow attached volumes.
+            InUse: the volume is attached, and this back end cannot extend attached volumes.
         """
         with self._admitted(creates=True):
             self._ready()
             if size > record.size and not self.capabilities.online_extend and self.attachments(record.id):
                 raise InUse(
-                    f"volume {record.id!r} is attached, and back end {self.name!r} grows only volumes that are not"
+                    f"volume {record.id!r} is attached, and back end {self.name!r} can extend only detached volumes"
                 )
             grown = self._volumes.extend(record, size)
         self._reports.taken(grown.pool, grown.size - record.size)
         return grown
 
     def revert_volume(self, record: Volume, snapshot: Snapshot) -> Volume:
-        """Bring a volume that is not attached back to one of its snapshots.
+        """Revert a detached volume to one of its snapshots.
 
         Raises:
-            Unsupported: the driver cannot.
+            Unsupported: the driver cannot revert volumes.
         """
         with self._admitted():
             if not self.capabilities.revert:
@@ -245,11 +246,11 @@ class Backend:
     # --- snapshots
 
     def create_snapshot(self, record: Snapshot) -> Snapshot:
-        """Take a snapshot, also of an attached volume. Errors as `create_volume`."""
+        """Take a snapshot, also of an attached volume. Raises the errors of `create_volume`."""
         with self._admitted(creates=True):
             if not self.capabilities.snapshot_attached and self.attachments(record.volume_id):
                 raise InUse(
-                    f"volume {record.volume_id!r} is attached, and back end {self.name!r} cannot snapshot it then"
+                    f"volume {record.volume_id!r} is attached, and back end {self.name!r} can snapshot only detached volumes"
                 )
             return self._snapshots.create(record)
 
@@ -259,32 +260,32 @@ class Backend:
             return self._snapshots.resume(record)
 
     def delete_snapshot(self, record: Snapshot) -> None:
-        """Delete a snapshot in any state. Raises InUse when volumes depend on it."""
+        """Delete a snapshot in any state. Raises InUse if volumes depend on it."""
         with self._admitted(releases=True), self._room.released_if_full():
             self._ready()
             self._snapshots.delete(record)
 
-    # --- snapshots of several volumes at one point in time
+    # --- consistent group snapshots
 
     def create_group_snapshot(self, record: GroupSnapshot, members: Sequence[Snapshot]) -> GroupSnapshot:
-        """Take snapshots of several volumes at one point in time; `members` are their records, one for each volume.
+        """Take a consistent snapshot of several volumes; `members` has one snapshot record for each volume.
 
         Raises:
-            Unsupported: this back end cannot promise one point in time.
+            Unsupported: this back end does not support consistent group snapshots.
         """
         with self._admitted(creates=True):
             if not self.capabilities.consistent_group_snapshots:
-                raise Unsupported(f"back end {self.name!r} takes no snapshots of several volumes at one point in time")
+                raise Unsupported(f"back end {self.name!r} does not support consistent group snapshots")
             return self._groups.create(record, members)
 
     def resume_create_group_snapshot(self, record: GroupSnapshot) -> GroupSnapshot:
-        """As `resume_create_volume`. Raises NotFound when it died too early to know its members: create it anew then."""
+        """See `resume_create_volume`. Raises NotFound if not all member records were stored; create it again then."""
         with self._admitted(creates=True):
             self._ready()
             return self._groups.resume(record)
 
     def delete_group_snapshot(self, record: GroupSnapshot) -> None:
-        """Delete a group snapshot with all its members, in any state."""
+        """Delete a group snapshot and its members, in any state."""
         with self._admitted(releases=True), self._room.released_if_full():
             self._ready()
             self._groups.delete(record)
@@ -292,42 +293,45 @@ class Backend:
     # --- connections
 
     def validate_connector(self, connector: Mapping[str, object]) -> None:
-        """Raises InvalidRequest when a node with these connector properties cannot reach this back end."""
+        """Raises InvalidRequest if a node with these connector properties cannot reach this back end."""
         with self._admitted():
             self._ready()
             self.verbs.validate_connector(connector)
 
-    def connect(self, volume: Volume, attachment: Attachment, *, check: Check = anybody) -> Attachment:
-        """Make the volume reachable from the attachment's node. The same attachment again is returned, or resumed.
+    def connect(self, volume: Volume, attachment: Attachment, *, check: Check = any_number) -> Attachment:
+        """Make the volume accessible to the node. Returns an existing attachment, or resumes an unfinished one.
 
         Args:
-            check: called with the volume's other attachments once this one is visible to others, and before the node gets
-                anything. What it raises undoes the attachment.
+            check: called with the other attachments of the volume after this one is stored and before the node gets access. If
+                it raises, the attachment is undone.
         """
         with self._admitted():
             self._export_again(volume.id)
             return self._attachments.connect(volume, attachment, check)
 
     def disconnect(self, attachment: Attachment) -> None:
-        """Fence the node off the volume; the export goes with the last attachment. Done already is fine."""
+        """Fence the node. The last attachment also removes the export. Idempotent."""
         with self._admitted(releases=True), self._room.released_if_full():
             self._ready()
             try:
                 self._export_again(attachment.volume_id)
             except DriverError as error:
                 _log.warning(
-                    "volume %s is detached although it could not be exported again: %s", attachment.volume_id, error
+                    "volume export failed before detach",
+                    volume=attachment.volume_id,
+                    backend=self.name,
+                    reason=str(error),
                 )
             self._attachments.disconnect(attachment)
 
     def attachments(self, volume_id: str) -> tuple[Attachment, ...]:
-        """Raises CorruptRecord when one cannot be read."""
+        """Raises CorruptRecord if one cannot be read."""
         return self._ledger.attachments(volume_id)
 
-    # --- within
+    # --- internal
 
     def _export_again(self, volume_id: str) -> None:
-        """Have the volume exported before its turn comes, if it is attached since before the start. Raises DriverError."""
+        """Export a volume that was attached before the start, ahead of the exports at start. Raises DriverError."""
         if self._ready().exports_at_start:
             self.verbs.export_again(volume_id)
 
@@ -338,7 +342,7 @@ class Backend:
         return replace(record, type=self._types[kind.name])
 
     def _placed(self, record: Volume) -> Volume:
-        """A volume with a source goes where the source is, others where the record says, else where most is free."""
+        """Place a copy in the pool of its source, other volumes in the pool of the record or the one with the most free space."""
         if record.host:
             return record
         host = self._ready().host
@@ -360,7 +364,7 @@ class Backend:
         thin = reports.wants_thin(record.type)
         best = max(pools, key=lambda pool: usable_free(pool, thin=thin), default=None)
         if best is None:
-            raise BackendUnavailable(self.name, "it reports no pool")
+            raise BackendUnavailable(self.name, "the driver reports no pool")
         if usable_free(best, thin=thin) < record.size:
             raise ResourceExhausted(f"no pool of back end {self.name!r} has {record.size} GiB free")
         return best

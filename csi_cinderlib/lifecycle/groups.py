@@ -1,19 +1,19 @@
-"""Snapshots of several volumes at one point in time, by Cinder's generic groups: what is particular in their life.
+"""Consistent group snapshots, based on Cinder's generic volume groups.
 
-A driver takes such a snapshot of a group only, so the volumes are put into a group for just that moment: a volume that stays in
-one could be in no other group snapshot, and some arrays refuse to delete it. The emptied group lives as long as the group
+Drivers take such a snapshot of a group, so the volumes are added to a group only while it is taken. A volume that remained in the
+group could not be in another group snapshot, and some arrays refuse to delete it. The empty group exists as long as the group
 snapshot, because drivers find the snapshot by its group.
 
-Some arrays delete the volumes in a group with the group (dell_emc/unity/adapter.py, dell_emc/powermax/common.py). So the group's
-record names the volumes before they are put into it, until the driver has taken them out, and no group is deleted before.
+Some arrays delete the volumes of a group together with the group (dell_emc/unity/adapter.py, dell_emc/powermax/common.py). The record of
+the group therefore lists the volumes from before they are added until the driver has removed them. A group is not deleted before that.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend.columns import update_snapshot, update_volume
@@ -30,20 +30,20 @@ from csi_cinderlib.lifecycle import lookup
 from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Group, GroupSnapshot, Provider, Snapshot, Source, SourceKind, Status, Volume
+from csi_cinderlib.observe import logs
 from csi_cinderlib.persistence.iteration import all_of
 from csi_cinderlib.persistence.optimistic import change
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 MEMBERS = "csi_cinderlib_members"
-"""The field in which a group snapshot's record keeps what the driver answered of its members, until their own records have it: one write
-for all, before anything else is done."""
+"""A field of the group snapshot record. It keeps the driver's answer for all members in one write, until their own records have it."""
 _IDS = frozenset({"provider_location", "provider_id", "metadata"})
-"""By what a driver finds a member. No credentials: this record is not sealed."""
+"""Columns by which a driver finds a member. They must not be credentials: this record is not sealed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a driver wants to be kept of a group snapshot, and of its members by their ids."""
+    """Columns to store for a group snapshot, and for its members by id."""
 
     columns: Columns
     by_member: Mapping[str, Columns]
@@ -54,11 +54,11 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
     point = "group-snapshot"
 
     def create(self, record: GroupSnapshot, members: Sequence[Snapshot]) -> GroupSnapshot:
-        """Write down the group snapshot and its members, take it, and write down what the driver said."""
+        """Store the intent for the group snapshot and its members, take it, and store the result."""
         self.room.check()
         for member in members:
             lookup.get_source_volume(self.store, member.volume_id)
-            self.ledger.attachments(member.volume_id)  # one that cannot be read ends it before anything is begun
+            self.ledger.attachments(member.volume_id)  # an unreadable attachment must fail the call before any change
         record = replace(
             record,
             group_id=record.group_id or record.id,
@@ -81,18 +81,18 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
     def prepare_retry(self, record: GroupSnapshot) -> GroupSnapshot:
         members = self._members(record)
         if len(members) != len(record.snapshot_ids):
-            # It died between the records: nothing was asked of the driver yet, and nobody knows the other members.
+            # The process ended between the records: the driver was not called, and the other members are unknown.
             for member in members:
                 self.ledger.remove(member)
             self.ledger.remove(record)
             raise NotFound("group snapshot", record.id)
-        # Taken anew, a member may have other content than before: whoever is copying one must not take it for blank.
+        # A retried snapshot can have different content, so a copy in progress must not treat a member as blank.
         for member in members:
             change(self.store, member, lambda current: replace(current, blank=False))
         return record
 
     def list_objects(self, record: GroupSnapshot) -> tuple[Snapshot, ...]:
-        """With the ids that their own records may not have yet. Raises CorruptRecord when one cannot be read."""
+        """Include ids that the member records may not have yet. Raises CorruptRecord if one cannot be read."""
         answered: Mapping[str, Columns] = record.fields.get(MEMBERS, {})  # type: ignore[assignment]  # as `_keep_ids` writes it
         return tuple(update_snapshot(member, answered.get(member.id, {})) for member in self._members(record))
 
@@ -107,7 +107,7 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
     # --- creation
 
     def create_on_backend(self, record: GroupSnapshot, volumes: list[Volume]) -> Answer:
-        """Gather the volumes in a group, snapshot it, and let them go."""
+        """Add the volumes to a group, take the snapshot, and remove them again."""
         members = self._members(record)
         group = self._group(record)
         self.driver.create_group(group, volumes)
@@ -118,7 +118,7 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
             self._label(record.volume_ids, group.id)
             said = self.driver.create_group_snapshot(record, group, self._volumes(record.volume_ids), members)
         except DriverError:
-            with suppress(DriverError):  # tried again before the group is deleted; the first error tells what to do
+            with suppress(DriverError):  # repeated before the group is deleted; raise the first error
                 self._empty(group, volumes)
             raise
         answer = Answer(*said, members)
@@ -128,14 +128,14 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
         return answer
 
     def _keep_ids(self, record: GroupSnapshot, answer: Answer) -> None:
-        """Else a kill would lose them while the volumes are taken out of the group, or between the members' records."""
+        """Store the ids before the group is emptied and the member records are written: a crash must not lose them."""
         found_by = {id: {key: said[key] for key in _IDS & said.keys()} for id, said in answer.by_member.items()}
 
         def kept(current: GroupSnapshot) -> GroupSnapshot:
             self.ledger.check_own(current, Status.CREATING)
             return replace(current, fields={**current.fields, MEMBERS: found_by})
 
-        with suppress(NotFound, StaleRecord):  # another process has the record: `finish` finds that out
+        with suppress(NotFound, StaleRecord):  # another process took over; `finish` detects that
             change(self.store, record, kept if any(found_by.values()) else _without_ids)
 
     def apply_answer(self, record: GroupSnapshot, answer: Answer) -> GroupSnapshot:
@@ -143,10 +143,10 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
         return _without_ids(replace(record, fields={**record.fields, **kept}))
 
     def finish(self, record: GroupSnapshot, answer: Answer) -> GroupSnapshot:
-        for member in answer.members:  # raises NotFound when another process has removed one
+        for member in answer.members:  # raises NotFound if another process has removed one
             blank = lookup.is_blank(self.store, Source(SourceKind.VOLUME, member.volume_id))
             columns = answer.by_member.get(member.id, {})
-            change(self.store, member, lambda one, columns=columns, blank=blank: _finished(one, columns, blank=blank))  # type: ignore[misc]  # bound at once
+            change(self.store, member, partial(_finished, columns=columns, blank=blank))
         return super().finish(record, answer)
 
     def _group(self, record: GroupSnapshot) -> Group:
@@ -168,22 +168,22 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
     def _move(
         self, group: Group, volumes: Sequence[Volume], *, add: Sequence[Volume] = (), remove: Sequence[Volume] = ()
     ) -> None:
-        """Put volumes into a group, or take them out. The driver sees them as the last move has left them."""
+        """Add volumes to a group, or remove them. The driver gets the records with the result of the last move."""
         volumes = [self.ledger.current(volume) for volume in volumes]
         for id, columns in self.driver.update_group(group, volumes, add=add, remove=remove).items():
             volume = self.store.get(Volume, id)
-            change(self.store, volume, lambda one, columns=columns: update_volume(one, columns))  # type: ignore[misc]  # bound at once
+            change(self.store, volume, partial(update_volume, columns=columns))
 
     def _label(self, volume_ids: Sequence[str], group_id: str) -> None:
-        """Write on the volumes' records which group they are in."""
+        """Set `group_id` on the volumes."""
         for id in volume_ids:
-            with suppress(NotFound):  # deleted meanwhile
-                change(self.store, self.store.get(Volume, id), lambda one: replace(one, group_id=group_id))
+            with suppress(NotFound):  # the volume was deleted
+                change(self.store, self.store.get(Volume, id), lambda current: replace(current, group_id=group_id))
 
-    # --- out of the group
+    # --- removal from the group
 
     def _empty(self, group: Group, volumes: Sequence[Volume]) -> Group:
-        """Take out of the array's group all volumes that may be in it."""
+        """Remove all volumes that may be in the group from the group on the array."""
         if not volumes:
             return group
         try:
@@ -191,15 +191,19 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
         except BackendUnavailable:
             raise
         except DriverError as error:
-            _log.info("taking the volumes out of group %s one by one: %s", group.id, error)
+            _log.info("group emptied volume by volume", group=group.id, backend=self.driver.name, reason=str(error))
             for volume in volumes:
                 self._take_out(group, volumes, volume)
         for volume in volumes:
-            with suppress(NotFound):  # deleted meanwhile
+            with suppress(NotFound):  # the volume was deleted
                 current = self.store.get(Volume, volume.id)
-                change(self.store, current, lambda one: replace(one, group_id="") if one.group_id == group.id else one)
+                change(
+                    self.store,
+                    current,
+                    lambda known: replace(known, group_id="") if known.group_id == group.id else known,
+                )
         with suppress(NotFound):  # another process has deleted the group snapshot
-            group = change(self.store, group, lambda one: replace(one, volume_ids=()))
+            group = change(self.store, group, lambda current: replace(current, volume_ids=()))
         return group
 
     def _take_out(self, group: Group, volumes: Sequence[Volume], volume: Volume) -> None:
@@ -207,21 +211,21 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
             self._move(group, volumes, remove=[volume])
         except BackendUnavailable:
             raise
-        except DriverError:  # perhaps because it is not in the group: what has come in can be taken out
+        except DriverError:  # the volume may not be in the group: add it, then remove it
             try:
                 self._move(group, volumes, add=[volume])
-            except Unsupported:  # so it has never come in
+            except Unsupported:  # it cannot have been added before
                 return
             self._move(group, volumes, remove=[volume])
 
     def _volumes_in(self, group: Group) -> list[Volume]:
-        """What may be in the array's group; versions before the record named them only labelled the volumes."""
+        """Volumes that may be in the group on the array. Earlier versions only set `group_id` on the volumes."""
         labelled = (volume.id for volume in all_of(self.store, Volume, {"group_id": group.id}))
         try:
             return self._volumes(list(dict.fromkeys((*group.volume_ids, *labelled))))
         except NotFound as error:
             raise PreconditionFailed(
-                f"{error}, and it may be in group {group.id!r} on the back end, which may delete it with the group"
+                f"{error}; the back end may still hold it in group {group.id!r} and delete it with the group"
             ) from None
 
     # --- deletion
@@ -229,21 +233,21 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
     def is_untouched(self, was: GroupSnapshot) -> bool:
         return was.status is Status.AVAILABLE
 
-    def is_whole_when_refused(self, was: GroupSnapshot) -> bool:  # noqa: ARG002  # whatever it was
-        """A driver deletes one member after the other, and may find one in use at last."""
+    def is_whole_when_refused(self, was: GroupSnapshot) -> bool:  # noqa: ARG002  # of the base class
+        """A driver deletes the members one by one, and the last one may be in use."""
         return False
 
     def delete_on_backend(self, record: GroupSnapshot, *, was: GroupSnapshot | None = None) -> None:
         self._delete(record, self.list_objects(record), was=was)
 
     def undo_on_backend(self, record: GroupSnapshot, error: DriverError, answer: Answer | None) -> None:
-        # What the back end carries out late is found by the group's record.
+        # The record of the group is needed to find a snapshot that the back end creates late.
         keeps_group = isinstance(error, BackendUnavailable)
         if answer is None:
             self._delete(record, self.list_objects(record), keeps_group=keeps_group)
             return
         with suppress(DriverError):
-            self._group(record)  # its record went with the group snapshot's, and so did the members'
+            self._group(record)  # its record was removed with the group snapshot and its members
         taken = [update_snapshot(member, answer.by_member.get(member.id, {})) for member in answer.members]
         self._delete(record, taken, keeps_group=keeps_group)
 
@@ -257,7 +261,7 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
     ) -> None:
         group = lookup.find(self.store, Group, record.group_id)
         if group is None:
-            return  # the driver was not asked for anything yet, or everything is gone
+            return  # the driver was not called yet, or everything is deleted
         group = self._empty(group, self._volumes_in(group))
         self._delete_snapshots(record, group, members, was)
         self.driver.delete_group(group)
@@ -265,10 +269,10 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
             self.ledger.remove(group)
 
     def leave_on_backend(self, record: GroupSnapshot) -> None:
-        """The group stays, too: an array that has such members may have had such a group, and answered OK."""
+        """Leave the group on the array as well: an array with such members may have had this group before."""
         group = lookup.find(self.store, Group, record.group_id)
         if group is None:
-            return  # the driver was not asked for anything yet, or everything is gone
+            return  # the driver was not called yet, or everything is deleted
         group = self._empty(group, self._volumes_in(group))
         super().leave_on_backend(record)
         self.ledger.remove(group)
@@ -291,10 +295,10 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
 
 
 def _without_ids(record: GroupSnapshot) -> GroupSnapshot:
-    """The members' own records have them, or they are gone."""
+    """Drop the ids once the member records have them, or the members are deleted."""
     return replace(record, fields={key: value for key, value in record.fields.items() if key != MEMBERS})
 
 
-def _finished(current: Snapshot, columns: Columns, *, blank: bool) -> Snapshot:
+def _finished(current: Snapshot, *, columns: Columns, blank: bool) -> Snapshot:
     done = update_snapshot(current, columns)
     return replace(done, status=Status.AVAILABLE, owner="", message="", blank=blank)

@@ -1,9 +1,8 @@
-"""What operations write into the store: intents, results, refusals, and what may be left on a back end."""
+"""Record updates of operations: intents, results, refusals, and possible leftovers on a back end."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -25,29 +24,32 @@ from csi_cinderlib.lifecycle.lookup import find
 from csi_cinderlib.model import times
 from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, GroupSnapshot, Record, Snapshot, Status, Volume
+from csi_cinderlib.observe import logs
 from csi_cinderlib.pages import ORPHAN_PAGE
 from csi_cinderlib.persistence.api import R, Store
 from csi_cinderlib.persistence.iteration import all_of
 from csi_cinderlib.persistence.optimistic import change
 
 GRACE = timedelta(minutes=10)
-"""How old an unfinished creation is when the controller undoes it. The provisioner retries within five minutes at most."""
+"""The age at which the controller undoes an unfinished creation. The provisioner retries within five minutes."""
 S = TypeVar("S", Volume, Snapshot, Attachment, GroupSnapshot)
-"""A record with a status and a message."""
+"""Records with a status and a message."""
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 _ATTEMPTS = 10
 UNFINISHED = (Status.CREATING, Status.ERROR)
-OUT_OF_REACH = "its creation did not end, and its driver may only find it by an id that was never answered"
+OUT_OF_REACH = (
+    "its creation was interrupted, and the driver may not be able to find it without the id that the back end assigned"
+)
 
 
 class Ledger:
-    """The records of one back end, as this process works on them.
+    """The records of one back end.
 
     Args:
-        name: the back end's.
-        owner: the name of this process in records under way.
-        is_alive: whether another owner of a record (a process) still works on it; what dead ones left unfinished is taken over.
+        name: name of the back end.
+        owner: name of this process in records of operations in progress.
+        is_alive: whether another owner (a process) is still running; unfinished operations of dead owners are taken over.
     """
 
     def __init__(
@@ -69,55 +71,55 @@ class Ledger:
         return times.stamp(self._clock())
 
     def check_free(self, record: Volume | Snapshot | Attachment | GroupSnapshot) -> None:
-        """Raises OperationPending when another living process is at work on the record."""
+        """Raises OperationPending if another running process owns the record."""
         if record.owner in ("", self.owner) or not self._is_alive(record.owner):
             return
-        raise OperationPending(f"{record.owner!r} is at work on {noun(record)} {record.id!r} ({record.status})")
+        raise OperationPending(f"{noun(record)} {record.id!r} is being processed by {record.owner!r} ({record.status})")
 
     def is_alive(self, owner: str) -> bool:
-        """Whether the owner is a living process; "" is none."""
+        """Whether the owner is a running process; False for ""."""
         return bool(owner) and self._is_alive(owner)
 
     def intend(self, record: S, status: Status, **values: Any) -> S:
-        """Write down what is about to be done, before it is.
+        """Store the intent of an operation before it starts.
 
         Raises:
-            StaleRecord: somebody else changed the record first.
+            StaleRecord: another call changed the record first.
         """
         self.check_free(record)
         changed = replace(record, status=status, owner=self.owner, message="", **values)
         return record if changed == record else self.store.replace(changed)
 
     def intend_deletion(self, record: S) -> S:
-        """Write down that it is about to be deleted. Raises what `intend` raises."""
+        """Store the intent to delete. Raises the errors of `intend`."""
         if not isinstance(record, Volume | Snapshot):
             return self.intend(record, Status.DELETING)
         unfinished = record.unfinished or record.status in UNFINISHED
         return self.intend(record, Status.DELETING, unfinished=unfinished)
 
     def check_own(self, record: S, status: Status) -> None:
-        """Raises StaleRecord when another process took the record over while the driver worked."""
+        """Raises StaleRecord if another process took over the record during the driver call."""
         if record.status is not status or record.owner != self.owner:
             raise StaleRecord(noun(record), record.id)
 
     def current(self, record: R) -> R:
-        """The record as it is stored; as it is given, where there is none."""
+        """The stored record, or the given record if it is not stored."""
         return find(self.store, type(record), record.id) or record
 
     def is_taken_over(self, record: S) -> bool:
-        """Whether another process carries on with what was begun here, so that nothing of it may be undone here."""
+        """Whether another process has taken over the operation, so this process must not undo it."""
         current = find(self.store, type(record), record.id)
         return current is not None and self.is_of_another(current)
 
     def is_of_another(self, current: S) -> bool:
-        """Whether another process works on it.
+        """Whether another process works on the record.
 
-        One that deletes it, or has, does not: what the driver made after that process had asked for the deletion would stay.
+        False for a process that deletes it: an object that the driver created after that deletion would be left on the back end.
         """
         return current.status is not Status.DELETING and current.owner != self.owner
 
     def remove(self, record: R) -> bool:
-        """Remove a record however often it changed meanwhile; whether it was there. Raises StaleRecord for one that was taken over."""
+        """Remove a record regardless of concurrent changes and return whether it existed. Raises StaleRecord if it was taken over."""
         with contextlib.suppress(NotFound):
             for _ in range(_ATTEMPTS):
                 try:
@@ -133,14 +135,14 @@ class Ledger:
         return False
 
     def remove_snapshot(self, record: Snapshot) -> bool:
-        """Remove the record of a snapshot, and that of its volume if it was kept for this snapshot only; whether it was there."""
+        """Remove the record of a snapshot, and that of a DELETED volume without other snapshots. Returns whether it existed."""
         was_there = self.remove(record)
         faultpoints.reach("delete-snapshot.record-removed")
         self.forget_deleted_volume(record.volume_id)
         return was_there
 
     def forget_deleted_volume(self, volume_id: str) -> None:
-        """Remove the record of a DELETED volume that has no snapshots any more. What fails here is repeated by the clean-up."""
+        """Remove the record of a DELETED volume without snapshots. The periodic clean-up repeats a failed removal."""
         try:
             volume = self.store.get(Volume, volume_id)
             if volume.status is Status.DELETED:
@@ -148,14 +150,14 @@ class Ledger:
         except (NotFound, InUse):
             return
         except DriverError as error:
-            _log.warning("the record of the deleted volume %s stays for now: %s", volume_id, error)
+            _log.warning("deleted volume record kept", volume=volume_id, backend=self.name, reason=str(error))
 
     def note(self, record: S, status: Status, message: str, **values: Any) -> None:
-        """Leave a word about a failure on a record; if that fails, too, the log has to do."""
-        self._try(record, lambda one: replace(one, status=status, message=message, **values), message)
+        """Store the message of a failure; if that fails as well, log it."""
+        self._try(record, lambda current: replace(current, status=status, message=message, **values), message)
 
     def give_back(self, record: S, status: Status, message: str, *, owner: str = "") -> None:
-        """Take back this process's intent, or say what became of it. A record that another process has taken over stays as it is."""
+        """Withdraw the intent of this process. A record that another process has taken over is not changed."""
 
         def undo(current: S) -> S:
             self.check_own(current, record.status)
@@ -164,66 +166,69 @@ class Ledger:
         self._try(record, undo, message)
 
     def note_refusal(self, record: S, was: S, error: InUse, *, is_whole: bool) -> None:
-        """Write down what a refused deletion made of an object: it is usable again only if no part of it can be gone.
+        """Store the result of a refused deletion. The object becomes AVAILABLE again only if no part of it can be deleted.
 
         Args:
             was: the record before this attempt.
-            is_whole: no attempt has removed anything.
+            is_whole: no attempt has deleted any part.
         """
         if getattr(record, "unfinished", False):
-            message = "its creation failed, and the back end would not delete what there is"
+            message = "its creation failed, and the back end refused to delete the remains"
             self.give_back(record, Status.ERROR, message)
         elif is_whole:
             self.give_back(record, Status.AVAILABLE, "" if was.status is Status.DELETING else was.message)
         else:
-            self.note(record, Status.DELETING, f"{error}; its deletion has begun and cannot be taken back")
+            self.note(record, Status.DELETING, f"{error}; its deletion has started and cannot be undone")
 
     def _try(self, record: S, update: Callable[[S], S], message: str) -> None:
         try:
             change(self.store, record, update)
         except DriverError as error:
-            _log.warning("could not note on %s %s: %s (%s)", noun(record), record.id, message, error)
+            _log.warning("record update failed", **log_values(record), message=message, reason=str(error))
 
     def leave(self, record: S, message: str, **values: Any) -> None:
-        """Keep a record of what a failed creation left on the back end, also where another process has removed it."""
+        """Keep, or add again, the record of a failed creation that left an object on the back end."""
         try:
             self.store.add(replace(record, status=Status.ERROR, message=message, owner="", **values))
         except AlreadyExists:
             self.note(record, Status.ERROR, message, owner="", **values)
         except DriverError as error:
-            _log.error("%s %s has no record (%s): %s", noun(record), record.id, error, message)
+            _log.error("record of failed creation lost", **log_values(record), message=message, reason=str(error))
 
     def leave_unanswered(self, record: S, error: DriverError) -> bool:
-        """Keep the record of a creation that got no answer: the back end may carry it out after the clean-up. Whether it was kept."""
+        """Keep the record of a creation without an answer and return whether it was kept.
+
+        The back end may still create the object after the clean-up.
+        """
         if not isinstance(error, BackendUnavailable):
             return False
-        self.leave(record, f"{error}; the back end may carry it out late, so that it is looked for again")
+        self.leave(record, f"{error}; the back end may still create it, so the clean-up is repeated")
         return True
 
     def leave_alone(self, record: S, error: DriverError) -> NameTaken:
-        """Keep a record that owns nothing: the back end had an object of its name before. The error for the caller."""
+        """Keep a record whose name is taken by an object on the back end. Returns the error for the caller."""
         if not self.is_taken_over(record):
             self.leave(record, str(error), name_taken=str(error))
         return NameTaken(
             noun(record),
             record.id,
-            f"on back end {self.name!r}, not created by this driver and left alone: {error}; see {ORPHAN_PAGE}",
+            f"on back end {self.name!r}; it was not created by this driver and is left untouched: {error}; see {ORPHAN_PAGE}",
         )
 
     def note_leftover(self, record: Volume | Snapshot, name: str, reason: str) -> None:
-        """Write down what may stay on the back end out of every record's reach. Raises StoreUnavailable."""
+        """Note an object that may be left on the back end without a record. Raises StoreUnavailable."""
         kind, pool = noun(record), getattr(record, "pool", "")
         leftover = leftovers.Leftover(
             kind=kind, id=record.id, backend=self.name, pool=pool, name=name, since=self.now(), reason=reason
         )
         leftovers.note(self.store, leftover)
-        _log.warning("%s %s may be left on back end %s as %s: %s", kind, record.id, self.name, name, reason)
+        _log.warning("possible leftover on back end", **log_values(record), name=name, reason=reason)
 
     def note_outcome(self, record: Volume | Snapshot, was: Volume | Snapshot | None, outcome: Outcome) -> None:
-        """Write down what a deletion may have left on the back end. Raises the failure in it, or StoreUnavailable.
+        """Note possible leftovers of a deletion. Raises its failure, or StoreUnavailable.
 
         Args:
-            was: the record before the deletion; None when a creation is undone.
+            was: the record before the deletion; None if a creation is undone.
         """
         if outcome.out_of_reach:
             self.note_leftover(record, outcome.name, OUT_OF_REACH)
@@ -233,48 +238,50 @@ class Ledger:
             self._note_missing(record, was, outcome)
 
     def _note_missing(self, record: Volume | Snapshot, was: Volume | Snapshot, outcome: Outcome) -> None:
-        """Done, if an attempt before this one may have removed it, or else odd.
+        """Note an object that the driver did not find, unless an earlier attempt may have deleted it.
 
-        A driver may say so of an object that is there, when it looks in the wrong place, for example.
+        A driver that looks in the wrong place, for example, does not find an existing object.
         """
         if was.status is Status.AVAILABLE:
-            reason = f"the driver did not find it when it was to be deleted: {outcome.missing}"
+            reason = f"the driver did not find it on deletion: {outcome.missing}"
             self.note_leftover(record, outcome.name, reason)
         else:
-            _log.warning("%s was gone from back end %s already: %s", outcome.name, self.name, outcome.missing)
+            _log.warning(
+                "object already absent on back end", **log_values(record), name=outcome.name, reason=outcome.missing
+            )
 
     def attachments(self, volume_id: str) -> tuple[Attachment, ...]:
-        """Raises CorruptRecord when one cannot be read: the volume is attached, nobody knows where."""
+        """Raises CorruptRecord if one cannot be read: the volume is attached to an unknown node."""
         return all_of(self.store, Attachment, {"volume_id": volume_id})
 
     def refuse_snapshots(self, volume_id: str, *, independent: bool) -> None:
-        """Raises InUse when deleting the volume would cost a snapshot, or end the creation of one; CorruptRecord when nobody can tell.
+        """Raises InUse if deleting the volume would lose a snapshot or interrupt its creation, CorruptRecord if this is not known.
 
         Args:
-            independent: the back end's snapshots outlive their volume.
+            independent: the snapshots of this back end do not depend on their volume.
         """
         if not independent:
             page = self.store.page(Snapshot, limit=1, where={"volume_id": volume_id})
             if page.records or page.corrupt:
-                raise InUse(f"volume {volume_id!r} has snapshots")
+                raise InUse(f"volume {volume_id!r} has snapshots; delete them first")
             return
         for snapshot in all_of(self.store, Snapshot, {"volume_id": volume_id}):
             if snapshot.status in UNFINISHED or self._is_unfinished_group(snapshot.group_snapshot_id):
-                raise InUse(f"snapshot {snapshot.id!r} of volume {volume_id!r} is not finished")
+                raise InUse(f"snapshot {snapshot.id!r} of volume {volume_id!r} is still being created")
 
     def _is_unfinished_group(self, id: str) -> bool:
-        """Whether the group snapshot may be taken anew, all its members with it."""
+        """Whether a retry may take the group snapshot, with all its members, again."""
         try:
             return bool(id) and self.store.get(GroupSnapshot, id).status in UNFINISHED
         except NotFound:
             return False
 
     def refuse_copies(self, *sources: Volume | Snapshot) -> None:
-        """Look for volumes that are being created from one of them, whichever process does that. A copy is on its source's back end.
+        """Refuse if a volume is being created from one of the sources, by any process. A copy is on the back end of its source.
 
         Raises:
-            InUse: there is one.
-            CorruptRecord: there may be one.
+            InUse: a copy is being created.
+            CorruptRecord: a record cannot be read, so a copy may be in progress.
         """
         kinds = {source.id: noun(source) for source in sources}
         for volume in all_of(self.store, Volume, {"status": str(Status.CREATING), "backend": self.name}):
@@ -286,13 +293,18 @@ class Ledger:
 
 
 def noun(record: Record) -> str:
-    """What people call such a thing."""
+    """The kind of the record as it appears in messages."""
     return "group snapshot" if isinstance(record, GroupSnapshot) else type(record).__name__.lower()
 
 
+def log_values(record: Volume | Snapshot | Attachment | GroupSnapshot) -> dict[str, str]:
+    """The id of the record under its kind, and its back end."""
+    return {noun(record).replace(" ", "_"): record.id, "backend": record.backend}
+
+
 def _until(volume: Volume) -> str:
-    """When an unfinished creation no longer holds its source."""
+    """The time after which an unfinished creation no longer blocks its source."""
     with contextlib.suppress(ValueError):
         end = times.stamp(times.parse(volume.created_at) + GRACE)
-        return f" since {volume.created_at}; if nobody carries that on, it is undone after {end}"
+        return f" since {volume.created_at}; an interrupted creation is undone after {end}"
     return ""

@@ -1,9 +1,8 @@
-"""What may be left on a back end, out of reach of its driver and of every record.
+"""Objects that may be left on a back end without a record.
 
-Some arrays assign ids, and their drivers know objects by these alone. Was the id lost with the process that was to write it down,
-the driver answers a deletion as done and leaves the object there. An object of the same name that this driver did not create is
-not touched at all. Both are written down before the record goes, with the name to look for on the array, until an operator has
-looked.
+Some arrays assign ids, and their drivers find objects only by id. If a process ends before it stores the id, the driver later reports
+the deletion as successful and leaves the object on the array. An object of the same name that this driver did not create is never touched.
+Both cases are noted before the record is removed, with the name of the object on the array, until an operator has checked it.
 """
 
 from __future__ import annotations
@@ -19,20 +18,24 @@ from csi_cinderlib.persistence.api import Store
 
 PREFIX = f"{OWN_KEYS}leftover."
 RESTORED = "its record was half done in a restored copy of the metadata"
-"""As `name_taken` of a record: what is there under its name may have been finished since, and be in use."""
+"""The value of `name_taken` that marks a record as unfinished in a restored copy. Stored and compared, so it must not change.
+
+The object with its name may have been completed after the copy was taken, and may be in use.
+"""
+_UNFINISHED = "its record was unfinished in a restored copy of the metadata"
 _PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover:
-    """One object that may be on a back end.
+    """An object that may be left on a back end.
 
     Attributes:
         kind: "volume" or "snapshot".
-        id: of the record that it was made for.
-        name: what the driver calls it on the array.
-        since: when it was noted first.
-        reason: why it may be there, as a clause.
+        id: id of its record.
+        name: its name on the array.
+        since: when it was first noted.
+        reason: why it may be left, as a clause.
     """
 
     kind: str
@@ -49,24 +52,24 @@ class Leftover:
 
 
 def why(name_taken: str) -> str:
-    """Why an object with the name of a record is left alone, as a clause."""
-    return name_taken if name_taken == RESTORED else f"not created by this driver: {name_taken}"
+    """Why an object with the name of a record is left untouched, as a clause."""
+    return _UNFINISHED if name_taken == RESTORED else f"not created by this driver: {name_taken}"
 
 
 def refuse_restored(kind: str, id: str, name_taken: str) -> None:
-    """Raises NameTaken when nobody knows whether there is such an object: made anew, it would be there twice or overwritten."""
+    """Raises NameTaken if the object may exist: creating it again could duplicate or overwrite it."""
     if name_taken == RESTORED:
-        raise NameTaken(kind, id, f"{name_taken}: look at the back end, and then `csi-cinderlib orphans forget {id}`")
+        raise NameTaken(kind, id, f"{_UNFINISHED}; check the back end, then run `csi-cinderlib orphans forget {id}`")
 
 
 def note(store: Store, leftover: Leftover) -> None:
-    """Write it down, once for each object and back end."""
+    """Store a note, once for each object and back end."""
     with suppress(AlreadyExists):
         store.add(KeyValue(id=leftover.key, value=json.dumps(asdict(leftover))))
 
 
 def walk(store: Store) -> Iterator[tuple[str, Leftover | None]]:
-    """The key of each, and what it says; None where that cannot be read."""
+    """Yield the key and content of each note; the content is None if it cannot be read."""
     after = PREFIX
     while True:
         page = store.page(KeyValue, after=after, limit=_PAGE)
@@ -88,7 +91,7 @@ def _read(record: KeyValue | None) -> Leftover | None:
 
 
 def forget(store: Store, id: str) -> tuple[Leftover, ...]:
-    """Forget what was noted for the object with that id, and answer it."""
+    """Remove the notes for an object id and return them."""
     forgotten = tuple(leftover for _, leftover in walk(store) if leftover is not None and leftover.id == id)
     for leftover in forgotten:
         with suppress(NotFound):

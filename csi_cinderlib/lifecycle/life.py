@@ -1,13 +1,12 @@
-"""One life of a record: intend, act, finish or undo or resume, delete.
+"""The life cycle of a record: store the intent, call the driver, finish, undo or resume, delete.
 
-Whatever a driver makes has a record first, that says what is being done and by whom. After a failure only that is removed which this
-call certainly made; what is uncertain stays, in ERROR. After a crash the same call finishes or undoes it. `volumes`, `snapshots` and
-`groups` say what is particular to their kind.
+A record with the operation and its owner is stored before a driver creates an object. After a failure, only objects that this call
+certainly created are removed; otherwise the record is kept in ERROR. After a crash the same call finishes or undoes the operation.
+`volumes`, `snapshots` and `groups` implement the differences between the kinds.
 """
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar
@@ -26,25 +25,26 @@ from csi_cinderlib.errors import (
     StoreUnavailable,
 )
 from csi_cinderlib.lifecycle import leftovers
-from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger, noun
+from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger, log_values, noun
 from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import GroupSnapshot, Provider, Snapshot, Status, Volume
+from csi_cinderlib.observe import logs
 from csi_cinderlib.persistence.optimistic import change
 
 S = TypeVar("S", Volume, Snapshot, GroupSnapshot)
 L = TypeVar("L")
-"""What it is made from."""
+"""The source of the object."""
 A = TypeVar("A")
-"""What a driver answers to a creation."""
-_log = logging.getLogger(__name__)
+"""The answer of a driver to a creation."""
+_log = logs.logger(__name__)
 
 
 class Life(ABC, Generic[S, L, A]):
-    """The life of volumes, snapshots or group snapshots on one back end.
+    """The life cycle of volumes, snapshots or group snapshots on one back end.
 
     Attributes:
-        point: the kind as the names of fault points have it.
+        point: the kind as used in the names of fault points.
     """
 
     point: ClassVar[str]
@@ -55,17 +55,17 @@ class Life(ABC, Generic[S, L, A]):
         self.driver = driver
         self.room = room
 
-    # --- what is particular to the kind
+    # --- differences between the kinds
 
     @abstractmethod
     def list_objects(self, record: S) -> Sequence[Volume | Snapshot]:
-        """What the back end holds of it: itself, or the members of a group snapshot. Raises CorruptRecord."""
+        """The objects on the back end: the object itself, or the members of a group snapshot. Raises CorruptRecord."""
 
     @abstractmethod
     def load_source(self, record: S) -> L:
-        """What it is made from, once its intent is visible.
+        """Load the source. Call it after the intent is stored.
 
-        Whoever deletes that counts the dependents after his own intent is visible: so each looks at the other's.
+        A deletion of the source counts dependents after storing its own intent, so at least one of both sees the other.
 
         Raises:
             NotFound, OperationPending, PreconditionFailed: see `lookup.check_copyable`.
@@ -73,49 +73,49 @@ class Life(ABC, Generic[S, L, A]):
 
     @abstractmethod
     def create_on_backend(self, record: S, source: L) -> A:
-        """Have the driver create it. Raises what the driver raises, and NameTaken where it must not be asked."""
+        """Call the driver to create the object. Raises the errors of the driver, and NameTaken if the driver must not be called."""
 
     @abstractmethod
     def apply_answer(self, record: S, answer: A) -> S:
-        """The record with what the driver answered in it."""
+        """Return the record with the answer of the driver."""
 
     @abstractmethod
     def delete_on_backend(self, record: S, *, was: S | None = None) -> None:
-        """Have the driver delete what there is, whichever part; what is out of its reach is noted.
+        """Call the driver to delete the object, or what exists of it. Objects that the driver cannot find are noted.
 
         Args:
-            was: the record before the deletion; None when a creation is undone.
+            was: the record before the deletion; None if a creation is undone.
         """
 
-    def undo_on_backend(self, record: S, error: DriverError, answer: A | None) -> None:  # noqa: ARG002  # for those who need them
-        """As `delete_on_backend`, after a creation that failed with this error, or has lost its record after this answer."""
+    def undo_on_backend(self, record: S, error: DriverError, answer: A | None) -> None:  # noqa: ARG002  # for subclasses
+        """Undo a creation that failed with this error, or whose record was lost after this answer."""
         self.delete_on_backend(record)
 
     @abstractmethod
     def remove_record(self, record: S) -> bool:
-        """Remove the record, and what goes with it; whether it was there."""
+        """Remove the record and its dependent records. Returns whether it existed."""
 
     def refuse_dependents(self, record: S) -> None:
-        """Raises InUse when something depends on it, or CorruptRecord when nobody can tell."""
+        """Raises InUse if another object depends on it, CorruptRecord if this is not known."""
         self.ledger.refuse_copies(*self.list_objects(record))
 
     def is_untouched(self, was: S) -> bool:
-        """Whether no earlier deletion can have reached the driver."""
+        """Whether no earlier deletion can have called the driver."""
         return was.status is not Status.DELETING
 
     def is_whole_when_refused(self, was: S) -> bool:
-        """Whether nothing of it can be gone when the driver says that it is in use."""
+        """Whether the object is certainly complete when the driver reports it in use."""
         return was.status is not Status.DELETING
 
     # --- creation
 
     def prepare(self, record: S) -> S:
-        """The record as its intent is written."""
+        """Return the record with the intent to create it."""
         now = record.created_at or self.ledger.now()
         return replace(record, status=Status.CREATING, owner=self.ledger.owner, created_at=now)
 
     def create_intended(self, record: S) -> S:
-        """Create what was just written down to be created, and write down what the driver said."""
+        """Create the object after its intent was stored, and store the answer of the driver."""
         faultpoints.reach(f"create-{self.point}.record-written")
         try:
             source = self.load_source(record)
@@ -125,50 +125,50 @@ class Life(ABC, Generic[S, L, A]):
         return self._create(record, source, is_first=True)
 
     def resume(self, record: S) -> S:
-        """Finish a creation that ended in the middle: undo what may be there, and start over.
+        """Finish an interrupted creation: undo it and start again.
 
-        Only what was never handed out is CREATING or ERROR, so there is no data to lose.
+        An object in CREATING or ERROR was never returned to a caller, so it contains no data.
         """
         if record.status is Status.AVAILABLE:
             return record
         if record.status not in UNFINISHED:
-            raise PreconditionFailed(f"{noun(record)} {record.id!r} is {record.status}: its creation cannot be resumed")
+            raise PreconditionFailed(f"{noun(record)} {record.id!r} is {record.status}; its creation cannot be resumed")
         leftovers.refuse_restored(noun(record), record.id, record.name_taken)
         self.room.check()
         record = self.prepare_retry(self.ledger.intend(record, Status.CREATING))
         source = self._load_source_again(record)
-        if not record.name_taken:  # else what is there is not this one's; perhaps it is gone by now
+        if not record.name_taken:  # else the object belongs to another record or may be deleted
             is_clean = self._clean_up(record)
             record = self.ledger.current(record)
             if is_clean:
                 record = change(self.store, record, self.forget_ids)
-            source = self._load_source_again(record)  # the driver may have changed both
+            source = self._load_source_again(record)  # the clean-up may have changed both
         return self._create(record, source)
 
     def _load_source_again(self, record: S) -> L:
         try:
             return self.load_source(record)
         except DriverError as error:
-            self.ledger.note(record, Status.ERROR, str(error), owner="")  # what an earlier attempt left may be there
+            self.ledger.note(record, Status.ERROR, str(error), owner="")  # an earlier attempt may have left an object
             raise
 
     def prepare_retry(self, record: S) -> S:
-        """Prepare a record whose creation starts over, and what goes with it."""
+        """Prepare a record, and its dependent records, for another creation attempt."""
         return record
 
     def forget_ids(self, record: S) -> S:
-        """The record without what its driver knew an object by that is deleted: a new one is not to be looked for by it."""
+        """Remove the provider ids of a deleted object, so the driver does not look for a new object by them."""
         return replace(record, provider=Provider()) if isinstance(record, Volume | Snapshot) else record
 
     def _clean_up(self, record: S) -> bool:
-        """Whether nothing of an earlier attempt is left."""
+        """Delete the remains of an earlier attempt and return whether this succeeded."""
         try:
             self.delete_on_backend(record)
         except (BackendUnavailable, StoreUnavailable):
             raise
         except DriverError as error:
-            # Most likely there was nothing to delete. If something is there, creating it again fails, and says so.
-            _log.info("clean-up before creating %s %s again: %s", noun(record), record.id, error)
+            # Usually there was nothing to delete. Otherwise the next creation fails with an error.
+            _log.info("clean-up before retry failed", **log_values(record), reason=str(error))
             return False
         return True
 
@@ -176,7 +176,7 @@ class Life(ABC, Generic[S, L, A]):
         try:
             answer = self.create_on_backend(record, source)
         except NameTaken:
-            raise  # the driver was not asked, and the record says why
+            raise  # the driver was not called, and the record has the reason
         except DriverError as error:
             if error.name_exists and (is_first or record.name_taken):
                 raise self.ledger.leave_alone(record, error) from error
@@ -190,11 +190,11 @@ class Life(ABC, Generic[S, L, A]):
             raise StaleRecord(noun(record), record.id) from error
 
     def finish(self, record: S, answer: A) -> S:
-        """Write the result. Raises NotFound or StaleRecord when another process has taken the record over."""
+        """Store the result. Raises NotFound or StaleRecord if another process has taken over the record."""
         return self.write_result(record, answer)
 
     def write_result(self, record: S, answer: A, **values: Any) -> S:
-        """As `finish`, with these values besides."""
+        """Store the result and additional values. Raises the errors of `finish`."""
 
         def finished(current: S) -> S:
             self.ledger.check_own(current, Status.CREATING)
@@ -204,16 +204,16 @@ class Life(ABC, Generic[S, L, A]):
         return change(self.store, record, finished)
 
     def _undo(self, record: S, error: DriverError, answer: A | None = None) -> None:
-        """Leave nothing of a failed creation, or a record that says what could not be undone.
+        """Undo a failed creation, or keep a record with the reason if that fails.
 
         Args:
-            answer: the driver's, if only the record got lost.
+            answer: the answer of the driver, if the creation succeeded and only the record was lost.
         """
-        current = self.ledger.current(record)  # with what the driver has written down meanwhile
+        current = self.ledger.current(record)  # with values that the driver has stored since
         if self.ledger.is_of_another(current):
             return
         if answer is not None:
-            record = replace(self.apply_answer(current, answer), name_taken="")  # this call certainly made it
+            record = replace(self.apply_answer(current, answer), name_taken="")  # this call certainly created it
         elif record.name_taken:
             self.ledger.leave(record, str(error))
             return
@@ -222,7 +222,7 @@ class Life(ABC, Generic[S, L, A]):
         try:
             self.undo_on_backend(record, error, answer)
         except DriverError as second:
-            self.ledger.leave(record, f"{error}; cleaning up failed, too: {second}")
+            self.ledger.leave(record, f"{error}; clean-up failed as well: {second}")
             return
         if not self.ledger.leave_unanswered(record, error):
             self.remove_record(record)
@@ -230,7 +230,7 @@ class Life(ABC, Generic[S, L, A]):
     # --- deletion
 
     def delete(self, record: S) -> bool:
-        """Delete it and its record; whether it was there still."""
+        """Delete the object and its record. Returns whether the record existed."""
         was = record
         try:
             record = self.ledger.intend_deletion(record)
@@ -253,12 +253,12 @@ class Life(ABC, Generic[S, L, A]):
         return self.remove_record(record)
 
     def leave_on_backend(self, record: S) -> None:
-        """Note for an operator what has its name on the back end and is not this driver's to delete."""
+        """Note for an operator an object of the same name that this driver must not delete."""
         for item in self.list_objects(record):
             self.ledger.note_leftover(item, self.driver.name_of(item), leftovers.why(record.name_taken))
 
     def _refuse_dependents(self, record: S, was: S) -> None:
-        """Once the intent is visible: whoever adds a dependent looks at the intent afterwards."""
+        """Call it after the intent is stored: a call that adds a dependent checks the intent afterwards."""
         try:
             self.refuse_dependents(record)
         except InUse as error:

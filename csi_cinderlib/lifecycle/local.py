@@ -1,4 +1,4 @@
-"""A back end whose driver runs in this process, for users of the library: cinderlib's API hands out the driver itself."""
+"""A back end whose driver runs in this process, for users of the library: cinderlib's API exposes the driver object."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from csi_cinderlib.cinder.cinder_driver import CinderDriver
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.lifecycle import backend, room
-from csi_cinderlib.lifecycle.backend import NO_TYPES, nobody_else
+from csi_cinderlib.lifecycle.backend import NO_TYPES, no_other_process
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import VolumeType
 from csi_cinderlib.observe.unmeasured import Meter
@@ -19,7 +19,7 @@ from csi_cinderlib.persistence.api import Store
 
 
 class LocalBackend(backend.Backend):
-    """See `lifecycle.backend.Backend`, and `cinder.cinder_driver.CinderDriver` for the other arguments."""
+    """See `lifecycle.backend.Backend`; for the other arguments see `cinder.cinder_driver.CinderDriver`."""
 
     verbs: CinderDriver
 
@@ -32,7 +32,7 @@ class LocalBackend(backend.Backend):
         volume_types: Mapping[str, VolumeType] = NO_TYPES,
         owner: str = "",
         clock: Callable[[], datetime] = times.utc_now,
-        is_alive: Callable[[str], bool] = nobody_else,
+        is_alive: Callable[[str], bool] = no_other_process,
         meter: Meter | None = None,
         check_lease: Callable[[], None] = lease.unshared,
         ensure_exports: bool = True,
@@ -58,9 +58,9 @@ class LocalBackend(backend.Backend):
 
     @property
     def driver(self) -> Any:
-        """The Cinder driver itself. Raises BackendUnavailable."""
+        """The Cinder driver object. Raises BackendUnavailable."""
         return self.verbs.driver
 
     def wait_for_exports(self) -> None:
-        """Wait until everything that is attached was exported again since the start, or failed to be."""
+        """Wait until the exports at start have succeeded or failed for all attached volumes."""
         self.verbs.wait_for_exports()

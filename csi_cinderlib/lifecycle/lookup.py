@@ -1,4 +1,4 @@
-"""Records by their ids: whether they are there, and whether what they describe can be copied."""
+"""Lookup of records by id, and checks that their objects can be used or copied."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from csi_cinderlib.persistence.api import R, Store
 
 
 def find(store: Store, kind: type[R], id: str) -> R | None:
-    """The record, or None where there is none. Raises CorruptRecord."""
+    """Return the record, or None if it does not exist. Raises CorruptRecord."""
     try:
         return store.get(kind, id)
     except NotFound:
@@ -16,7 +16,7 @@ def find(store: Store, kind: type[R], id: str) -> R | None:
 
 
 def get_volume(store: Store, id: str) -> Volume:
-    """The volume's record. Raises NotFound, also for a DELETED volume whose record is kept for its snapshots."""
+    """Return the volume. Raises NotFound, also for a DELETED volume whose record is kept for its snapshots."""
     volume = store.get(Volume, id)
     if volume.status is Status.DELETED:
         raise NotFound("volume", id)
@@ -24,18 +24,18 @@ def get_volume(store: Store, id: str) -> Volume:
 
 
 def check_whole(volume: Volume) -> None:
-    """That the volume was created and can be used. Raises PreconditionFailed."""
+    """Raises PreconditionFailed unless the volume is completely created and usable."""
     if volume.status not in (Status.AVAILABLE, Status.EXTENDING):
         raise PreconditionFailed(_describe("volume", volume.id, volume))
 
 
 def get_source(store: Store, source: Source) -> Volume | Snapshot:
-    """What a volume is to be made from. Raises what `check_copyable` raises."""
+    """Return the source of a new volume. Raises the errors of `check_copyable`."""
     if source.kind is SourceKind.VOLUME:
         return get_source_volume(store, source.id)
     snapshot = store.get(Snapshot, source.id)
     check_copyable("snapshot", snapshot.id, snapshot)
-    if snapshot.group_snapshot_id:  # a member's own record does not show what happens to its group snapshot
+    if snapshot.group_snapshot_id:  # the member record does not show the state of its group snapshot
         group = find(store, GroupSnapshot, snapshot.group_snapshot_id)
         if group is None:
             raise NotFound("snapshot", snapshot.id)
@@ -44,18 +44,18 @@ def get_source(store: Store, source: Source) -> Volume | Snapshot:
 
 
 def get_source_volume(store: Store, id: str) -> Volume:
-    """The volume that is to be cloned, or to have a snapshot taken. Raises what `check_copyable` raises."""
+    """Return a volume to clone or to snapshot. Raises the errors of `check_copyable`."""
     volume = store.get(Volume, id)
     check_copyable("volume", id, volume)
     return volume
 
 
 def check_copyable(kind: str, id: str, record: Volume | Snapshot | GroupSnapshot) -> None:
-    """That a copy can be made of the volume or snapshot with this record.
+    """Check that the volume or snapshot of this record can be copied.
 
     Raises:
         NotFound: it is deleted or being deleted (spec: CreateVolume, "Source does not exist").
-        OperationPending: a call is at work on it (spec: general errors, "Operation pending for volume").
+        OperationPending: another operation on it is in progress (spec: general errors, "Operation pending for volume").
         PreconditionFailed: its creation failed.
     """
     if record.status is Status.DELETED:
@@ -73,13 +73,13 @@ def _describe(kind: str, id: str, record: Volume | Snapshot | GroupSnapshot) -> 
 
 
 def is_blank(store: Store, source: Source) -> bool:
-    """Whether a copy that the driver has finished is proven to be of an empty source. In doubt it is not.
+    """Whether the source of a finished copy is proven to be empty. Returns False in doubt.
 
-    The "never formatted" mark leaves a volume before any node can write to it, and comes back only if no node could. A source that
-    has the mark after it was copied was therefore empty when it was copied. To find the mark before the copy would prove nothing.
+    The "never formatted" mark is removed from a volume before a node can write to it, and is restored only if no node could write.
+    A source that has the mark after the copy was therefore empty during the copy. The mark before the copy would not prove this.
 
     Raises:
-        StoreUnavailable.
+        StoreUnavailable: the store did not respond.
     """
     try:
         if source.kind is SourceKind.SNAPSHOT:

@@ -1,4 +1,4 @@
-"""All back ends of a process."""
+"""The back ends of a process."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from csi_cinderlib.lifecycle.backend import Backend
 
 
 class Backends:
-    """Several back ends at once; they may come and go while the process runs."""
+    """A set of back ends, which can change while the process runs."""
 
     def __init__(self, backends: Iterable[Backend] = ()) -> None:
         self._backends: dict[str, Backend] = {backend.name: backend for backend in backends}
         self._guard = threading.Lock()
 
     def get(self, name: str) -> Backend:
-        """A back end that is ready.
+        """Return a ready back end.
 
         Raises:
-            BackendUnavailable: it is not ready, or not configured any more; says why.
+            BackendUnavailable: the back end is not ready or no longer configured; gives the reason.
         """
         backend = self._backends.get(name)
         if backend is None:
-            raise BackendUnavailable(name, "it is not configured any more")
+            raise BackendUnavailable(name, "it is no longer configured")
         if not backend.ready:
             raise BackendUnavailable(name, backend.failure)
         return backend
 
     def all(self) -> tuple[Backend, ...]:
-        """In the order of the configuration, ready or not."""
+        """All back ends, ready or not, in the order of the configuration."""
         return tuple(self._backends.values())
 
     @property
     def topologies(self) -> Mapping[str, Mapping[str, str]]:
-        """From where each can be reached, as it is now and later."""
+        """The topology of each back end, as a live view."""
         return _Topologies(self)
 
     def add(self, backend: Backend) -> None:
-        """Take in a back end, or replace the one of the same name, which is stopped."""
+        """Add a back end. A back end of the same name is replaced and stopped."""
         with self._guard:
             old = self._backends.get(backend.name)
             self._backends = {**self._backends, backend.name: backend}
@@ -47,7 +47,7 @@ class Backends:
             old.stop()
 
     def remove(self, name: str) -> None:
-        """Stop a back end and forget it; its records stay. Not there is fine."""
+        """Stop and remove a back end; its records are kept. Idempotent."""
         with self._guard:
             rest = dict(self._backends)
             old = rest.pop(name, None)

@@ -1,4 +1,4 @@
-"""A back end whose driver runs in a process of its own, for the controller."""
+"""A back end whose driver runs in a separate process, for the controller."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ from csi_cinderlib.persistence.api import Store
 
 
 class RemoteBackend(Backend):
-    """See `lifecycle.backend.Backend`. After the end of its process, a record says how far a call came, and a retry goes on from there.
+    """See `lifecycle.backend.Backend`. If the process ends, the records show the progress of its calls, and retries continue from there.
 
     Args:
-        assign: what the process is told; given whether it is the first one.
+        assign: returns the assignment of a process; its argument tells whether this is the first process.
         deadline: until when this process may act.
-        bulkhead: of all back ends.
-        metrics: where the driver's figures go.
-        set_up_seconds: another limit than `backend.remote.SET_UP_SECONDS`.
-        owner: the controller's name in records under way.
-        volume_types: as of `Backend`.
+        bulkhead: call limits, shared by all back ends.
+        metrics: destination of the driver's metrics.
+        set_up_seconds: overrides `backend.remote.SET_UP_SECONDS`.
+        owner: name of the controller in records of operations in progress.
     """
 
     verbs: RemoteDriver
@@ -73,30 +72,30 @@ class RemoteBackend(Backend):
 
     @property
     def pid(self) -> int:
-        """Of the driver's process; 0 while there is none."""
+        """Process id of the driver; 0 if there is no process."""
         return self.verbs.pid
 
     def wait_until_ended(self) -> str:
-        """Wait until the process ends, or hangs and is ended; how, as a clause, or "" after `stop`."""
+        """Wait until the process ends, or hangs and is killed. Returns the reason as a clause, or "" after `stop`."""
         return self.verbs.wait_until_ended()
 
     @property
     def last_cause(self) -> Cause:
-        """Why the last process ended that was not stopped."""
+        """Why the last process ended that was not stopped on purpose."""
         return self.verbs.last_cause
 
     def log_from(self, level: str) -> None:
-        """Let the process log from that level on."""
+        """Set the log level of the process."""
         self.verbs.log_from(level)
 
     def log_stacks(self) -> None:
-        """Let the process log what its threads do."""
+        """Make the process log the stacks of its threads."""
         self.verbs.log_stacks()
 
     def stacks(self, seconds: float) -> Sequence[Mapping[str, object]]:
-        """What its threads do; waits for the answer so long. Raises BackendUnavailable."""
+        """Return the stacks of its threads; waits at most `seconds`. Raises BackendUnavailable."""
         return self.verbs.stacks(seconds)
 
     def kill(self, why: Cause | None = None) -> None:
-        """End the process at once, whatever it does."""
+        """Kill the process at once."""
         self.verbs.kill(why)

@@ -1,4 +1,4 @@
-"""A back end's report, kept for a while, and what was taken from it since."""
+"""The cached report of a back end, and the capacity allocated since."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from csi_cinderlib.model.records import Status, Volume, VolumeType
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import walk
 
+NO_REPORT = "the driver did not report in time"
 FRESH_SECONDS = 2.0
-"""A report is worth having that was asked for so long ago, however short the time that reports are kept."""
+"""A report requested this long ago is still accepted, even if reports expire sooner."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """A report that was asked for. What was taken since may not be in the answer."""
+    """A requested report. It may not include capacity allocated after the request."""
 
     asked_at: float
     taken: Counter[str]
 
 
 class Reports:
-    """The last report of a driver. One thread at a time asks for a new one; that is all an array sees of many callers."""
+    """The last report of a driver. Only one thread at a time requests a new one, so the array is not loaded by many callers."""
 
     def __init__(
         self, driver: Driver, store: Store, *, seconds: float, monotonic: Callable[[], float] = time.monotonic
@@ -48,25 +49,25 @@ class Reports:
         self._answers = 0
         self._unanswered: _Question | None = None
         self.failure: DriverError | None = None
-        """Why there was no new report when one was asked for last."""
+        """Why the last request for a report failed."""
         self._taken: Counter[str] = Counter()
         self._allocated: Counter[str] | None = None
 
     def stats(self, *, refresh: bool = False, patience: float | None = None, insists: bool = False) -> BackendStats:
-        """Raises BackendUnavailable, also when the driver cannot say.
+        """Raises BackendUnavailable, also if the driver fails to report.
 
         Args:
-            patience: seconds; after that, the last report has to do.
-            insists: it does not, when a new one is due.
+            patience: seconds to wait for a new report; then the last report is returned.
+            insists: raise instead of returning an expired report.
         """
         if not self._driver.ready:
             raise BackendUnavailable(self._driver.name, self._driver.failure)
         before = self._answers
         must = refresh or self._last is None
-        # Who finds the report expired asks for a new one; the others meanwhile do with the old one, as an array may hang.
+        # One thread requests a new report; the others use the expired one meanwhile, because an array may hang.
         if (must or self._expired()) and self._asking.acquire(blocking=must):
             try:
-                if self._answers == before:  # else another thread got one meanwhile
+                if self._answers == before:  # else another thread has received one
                     self._ask(patience, insists=insists)
             finally:
                 self._asking.release()
@@ -76,7 +77,7 @@ class Reports:
 
     @property
     def left(self) -> BackendStats | None:
-        """The last report, less what was taken since; None before the first one."""
+        """The last report less the capacity allocated since; None before the first report."""
         with self._guard:
             last, taken = self._last, self._taken.copy()
         if last is None or not taken:
@@ -86,7 +87,7 @@ class Reports:
         )
 
     def ask(self) -> None:
-        """Have the driver report while the caller does something else, if the last report has expired."""
+        """Request a report without waiting for it, if the last one has expired."""
         if not (self._expired() and self._asking.acquire(blocking=False)):
             return
         try:
@@ -97,9 +98,9 @@ class Reports:
             self._asking.release()
 
     def rated(self, candidate: Candidate, patience: float) -> RatedStats:
-        """The report, and what the filter and goodness functions of its pools say of such a volume.
+        """The report, and the results of the filter and goodness functions for the candidate.
 
-        Of an array that hangs the last report has to do, if no function has a say.
+        If the array hangs and no pool has a function, the last report is used.
         """
         stats = self.stats(patience=patience)
         if not has_functions(stats):
@@ -107,7 +108,7 @@ class Reports:
         try:
             return stats, self._driver.rate(stats, candidate, patience=patience)
         except TimeoutError:
-            raise BackendUnavailable(self._driver.name, "it does not answer") from None
+            raise BackendUnavailable(self._driver.name, NO_REPORT) from None
 
     def _expired(self) -> bool:
         return self._last is None or self._monotonic() - self._asked_at >= self._seconds
@@ -120,25 +121,25 @@ class Reports:
         except TimeoutError:
             self._unanswered = question
             if insists or self._last is None:
-                raise BackendUnavailable(self._driver.name, "it does not answer") from None
+                raise BackendUnavailable(self._driver.name, NO_REPORT) from None
             return
         except DriverError as error:
             self.failure, self._unanswered = error, None
-            self._asked_at = -math.inf  # the old report says nothing any more of what there is
+            self._asked_at = -math.inf  # the old report is no longer valid
             raise
         self.take(report, question)
         if late is not None and self._monotonic() - late.asked_at >= max(
             self._seconds, FRESH_SECONDS
-        ):  # nobody has asked for long
+        ):  # the late report is too old
             self._ask(patience, insists=insists)
 
     def question(self) -> _Question:
-        """To be kept from before a report is asked for until it is taken."""
+        """Create it before a report is requested, and pass it to `take`."""
         with self._guard:
             return _Question(self._monotonic(), self._taken.copy())
 
     def take(self, report: Report, question: _Question) -> None:
-        """The driver's newest report."""
+        """Store a new report."""
         if self._allocated is None and _needs_count(report.raw):
             self._allocated = self._count()
         parsed = capacities.parse(
@@ -153,7 +154,7 @@ class Reports:
             self.failure = None
 
     def _count(self) -> Counter[str]:
-        """The sizes of our volumes by pool; counted once, then kept up."""
+        """Total volume size by pool; counted once, then updated by `taken`."""
         sizes: Counter[str] = Counter()
         for volume in walk(self._store, Volume, {"backend": self._driver.name}):
             if is_counted(volume):
@@ -161,22 +162,22 @@ class Reports:
         return sizes
 
     def taken(self, pool: str, size: int) -> None:
-        """A volume of that size came (or went, if negative) since the last report."""
+        """Note a volume that was created (or deleted, if the size is negative) since the last report."""
         with self._guard:
             self._taken[pool] += size
             if self._allocated is not None:
                 self._allocated[pool] += size
-            if size < 0 and self._last is not None and any(math.isfinite(one.largest) for one in self._last.pools):
-                self._asked_at = -math.inf  # our own driver knows better at once, and is cheap to ask
+            if size < 0 and self._last is not None and any(math.isfinite(pool.largest) for pool in self._last.pools):
+                self._asked_at = -math.inf  # our own driver reports the change at once, and cheaply
 
     @property
     def last(self) -> BackendStats:
-        """However old; asks where there is none."""
+        """The last report of any age; requests one if there is none."""
         return self._last or self.stats()
 
 
 def _needs_count(raw: Mapping[str, Any]) -> bool:
-    """Whether what is allocated decides where volumes go: the driver does not report what is provisioned, or a function may ask for it."""
+    """Whether placement needs the allocated capacity: the driver does not report provisioned capacity, or a function may use it."""
     pools = raw.get("pools") or [raw]
     return any("provisioned_capacity_gb" not in pool for pool in pools) or any(
         report.get(name) for report in (raw, *pools) for name in (FILTER, GOODNESS)
@@ -184,10 +185,10 @@ def _needs_count(raw: Mapping[str, Any]) -> bool:
 
 
 def is_counted(volume: Volume) -> bool:
-    """Whether `taken` was told of it, which is done when a creation has ended, and its storage is there still."""
+    """Whether the volume is completely created and not deleted, so `taken` has counted it."""
     return not volume.unfinished and volume.status not in (Status.CREATING, Status.ERROR, Status.DELETED)
 
 
 def wants_thin(kind: VolumeType | None) -> bool:
-    """Whether Cinder's capacity rules for thin volumes apply: unless the type asks for a thick one."""
+    """Whether Cinder's capacity rules for thin volumes apply; not if the type requires a thick volume."""
     return kind is None or kind.extra_specs.get("provisioning:type") != "thick"

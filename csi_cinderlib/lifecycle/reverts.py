@@ -1,4 +1,4 @@
-"""Bringing a volume back to one of its snapshots."""
+"""Reverts a volume to one of its snapshots."""
 
 from __future__ import annotations
 
@@ -16,27 +16,30 @@ from csi_cinderlib.persistence.optimistic import change
 
 _guard = threading.Lock()
 _running: set[tuple[str, str]] = set()
-"""Owner and volume of each revert that runs in this process; its mark on a record may outlast it when the store fails."""
+"""Owner and volume of each revert running in this process. If the store fails, its mark on the record can remain afterwards."""
 
 
 def is_running(ledger: Ledger, volume: Volume) -> bool:
-    """Whether a revert is at work on an AVAILABLE volume, in this process or in another living one."""
+    """Whether a revert of an AVAILABLE volume is in progress, in this or another running process."""
     if volume.owner == ledger.owner:
         return (volume.owner, volume.id) in _running
     return ledger.is_alive(volume.owner)
 
 
 def revert(ledger: Ledger, driver: Driver, room: Room, record: Volume, snapshot: Snapshot) -> Volume:
-    """Bring the volume back to its snapshot's content. The status stays AVAILABLE: an interrupted revert is simply repeated.
+    """Revert the volume to the content of the snapshot. The status stays AVAILABLE; an interrupted revert is repeated.
 
-    Meanwhile the record names this process as its owner, so that no other one attaches the volume or changes it.
+    During the revert this process is the owner of the record, so that no other process attaches or changes the volume.
     """
     if record.status is not Status.AVAILABLE or snapshot.status is not Status.AVAILABLE:
         raise PreconditionFailed(
-            f"volume {record.id!r} is {record.status}, snapshot {snapshot.id!r} is {snapshot.status}"
+            f"cannot revert volume {record.id!r} ({record.status}) to snapshot {snapshot.id!r} ({snapshot.status}): "
+            "both must be available"
         )
     if snapshot.volume_id != record.id or snapshot.size != record.size:
-        raise PreconditionFailed(f"snapshot {snapshot.id!r} is not one of volume {record.id!r} at its present size")
+        raise PreconditionFailed(
+            f"cannot revert volume {record.id!r} to snapshot {snapshot.id!r}: the snapshot is of another volume or size"
+        )
     room.check()
     ledger.check_free(record)
     with _alone(ledger, record):
@@ -45,16 +48,16 @@ def revert(ledger: Ledger, driver: Driver, room: Room, record: Volume, snapshot:
 
 def _revert(ledger: Ledger, driver: Driver, record: Volume, snapshot: Snapshot) -> Volume:
     message = record.message
-    record = change(ledger.store, record, lambda one: _begun(ledger, one, snapshot))
+    record = change(ledger.store, record, lambda current: _begun(ledger, current, snapshot))
     try:
-        # Counted after the intent is visible: whoever attaches looks at the intent afterwards.
+        # Check after the intent is stored: an attach checks the intent after storing its own.
         _refuse_attached(ledger, record)
-        message = record.message  # also when the driver fails: nobody knows what it has done
+        message = record.message  # also if the driver fails: its effect is unknown
         driver.revert_volume(record, snapshot)
     except BaseException:
         ledger.give_back(record, record.status, message)
         raise
-    return change(ledger.store, record, lambda one: replace(one, owner="", message=""))
+    return change(ledger.store, record, lambda current: replace(current, owner="", message=""))
 
 
 def _refuse_attached(ledger: Ledger, record: Volume) -> None:
@@ -67,7 +70,7 @@ def _alone(ledger: Ledger, record: Volume) -> Iterator[None]:
     key = (ledger.owner, record.id)
     with _guard:
         if key in _running:
-            raise OperationPending(f"volume {record.id!r} is being reverted")
+            raise OperationPending(f"volume {record.id!r} is already being reverted")
         _running.add(key)
     try:
         yield
@@ -78,5 +81,5 @@ def _alone(ledger: Ledger, record: Volume) -> Iterator[None]:
 def _begun(ledger: Ledger, current: Volume, snapshot: Snapshot) -> Volume:
     ledger.check_free(current)
     if current.status is not Status.AVAILABLE:
-        raise PreconditionFailed(f"volume {current.id!r} is {current.status}")
+        raise PreconditionFailed(f"cannot revert volume {current.id!r}: it is {current.status}")
     return replace(current, owner=ledger.owner, message=f"being reverted to {snapshot.id}")

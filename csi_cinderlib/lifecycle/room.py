@@ -1,4 +1,4 @@
-"""Room on the disk of the state directory: nothing new is begun without it, and what frees space has some kept back (promise 28)."""
+"""Disk space in the state directory: new operations need it, and a reserve is kept for operations that free space (promise 28)."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from csi_cinderlib.host.reserve import Reserve
 
 
 class Room(Reserve):
-    """One for each state directory (`of`). A driver's start makes the directory."""
+    """The reserve of a state directory; get it by `of`. The start of a driver creates the directory."""
 
     def __init__(self, state_dir: Path) -> None:
         super().__init__(state_dir / "cinder" / "reserve")
         self._state_dir = state_dir
 
     def check(self) -> None:
-        """Raises ResourceExhausted when the disk lacks the room that clean-up may need."""
+        """Raises ResourceExhausted if the disk lacks the space that a clean-up may need."""
         if not self.fill():
             raise ResourceExhausted(
-                f"the disk of the state directory {self._state_dir} is full: existing volumes can be taken down, and nothing new is "
-                "begun"
+                f"the disk of the state directory {self._state_dir} is full; free space to allow new operations "
+                "(detach and delete still work)"
             )
 
 

@@ -1,4 +1,4 @@
-"""Snapshots, also of attached volumes: what is particular in their life."""
+"""The life cycle of snapshots, also of attached volumes."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class Snapshots(Life[Snapshot, Volume, Columns]):
         self._traits = traits
 
     def create(self, record: Snapshot) -> Snapshot:
-        """Write the intent, take the snapshot, and write down what the driver said.
+        """Store the intent, take the snapshot, and store the result.
 
         Raises:
-            Unsupported: this driver's volume could not be attached any more after a snapshot.
+            Unsupported: a volume of this driver could no longer be attached after a snapshot.
         """
         if not self._traits().takes_snapshots:
             raise Unsupported(
-                f"back end {self.driver.name!r} cannot take snapshots: its driver would put a qcow2 file over the volume's "
-                "own, and the kernel attaches raw files only"
+                f"back end {self.driver.name!r} cannot take snapshots: its driver would turn the volume into a qcow2 "
+                "overlay, and only raw files can be attached"
             )
         self.room.check()
         volume = self.load_source(record)
-        self.ledger.attachments(volume.id)  # one that cannot be read ends it before anything is begun
+        self.ledger.attachments(volume.id)  # an unreadable attachment must fail the call before any change
         return self.create_intended(self.store.add(self.prepare(record)))
 
     def list_objects(self, record: Snapshot) -> Sequence[Snapshot]:

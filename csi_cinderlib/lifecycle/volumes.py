@@ -1,8 +1,7 @@
-"""Volumes: what is particular in their life, and their growth."""
+"""The life cycle of volumes, and their extension."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 
 from csi_cinderlib import faultpoints
@@ -24,9 +23,10 @@ from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, Snapshot, Source, Status, Volume
 from csi_cinderlib.model.size import GiB, to_bytes
+from csi_cinderlib.observe import logs
 from csi_cinderlib.persistence.optimistic import change
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 
 
 class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
@@ -40,21 +40,25 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         return replace(super().prepare(record), blank=record.source is None)
 
     def create(self, record: Volume) -> Volume:
-        """Write the intent, create the volume, and write down what the driver said."""
+        """Store the intent, create the volume, and store the result."""
         self.room.check()
         if record.source is not None:
             self._check_source(record, record.source)
         record = self.prepare(record)
-        self._leave_file_alone(record)  # before there is a record: a retry with one takes the file for its own
+        self._leave_file_alone(
+            record
+        )  # before the record exists: a retry with a record would treat the file as its own
         return self.create_intended(self.store.add(record))
 
     def _check_source(self, record: Volume, source: Source) -> None:
-        """A source that cannot be copied, or is too large, leaves no record behind."""
+        """Raises before a record is stored if the source cannot be copied or is too large."""
         found = lookup.get_source(self.store, source)
         if found.backend != record.backend:
-            raise Unsupported(f"{source.kind} {found.id!r} is on back end {found.backend!r}, not on {record.backend!r}")
+            raise Unsupported(
+                f"{source.kind} {found.id!r} is on back end {found.backend!r}; a copy on {record.backend!r} is not possible"
+            )
         if record.size < found.size:
-            least = f"the {source.kind}'s {to_bytes(found.size)}"
+            least = f"the size of the source {source.kind} ({to_bytes(found.size)})"
             raise OutOfRange("capacity_range", f"{to_bytes(record.size)} bytes is less than {least}")
 
     def list_objects(self, record: Volume) -> Sequence[Volume]:
@@ -69,7 +73,7 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         return self.driver.create_volume(record, source)
 
     def _leave_file_alone(self, record: Volume) -> None:
-        """Raises NameTaken when another volume's file would be overwritten, AlreadyExists when the file is that of a known volume."""
+        """Raises NameTaken if the file of another volume would be overwritten, AlreadyExists if the file belongs to a known volume."""
         if self._traits().overwrites_files and (path := self.driver.find_file(record)):
             if not record.name_taken and lookup.find(self.store, Volume, record.id):
                 raise AlreadyExists("volume", record.id)
@@ -86,11 +90,11 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
     # --- deletion
 
     def delete(self, record: Volume) -> bool:
-        """Independent snapshots stay, and with them the record, as DELETED: it says where and what they are."""
+        """Delete the volume. With independent snapshots its record is kept as DELETED, because they need its data."""
         if record.status is Status.DELETED:
             self.ledger.forget_deleted_volume(record.id)
             return False
-        if record.status is Status.AVAILABLE:  # a kill must leave no intent to delete a volume that is in use
+        if record.status is Status.AVAILABLE:  # a crash must not leave an intent to delete an attached volume
             refuse_attached(record, self.ledger.attachments(record.id))
         return super().delete(record)
 
@@ -100,8 +104,11 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         refuse_attached(record, self.ledger.attachments(record.id))
 
     def is_untouched(self, was: Volume) -> bool:
-        """None has if there is a finished dependent: a deletion asks the driver only when it counted none after its intent was visible,
-        and a dependent is not finished once that intent is. Independent snapshots are not counted."""
+        """A finished dependent proves that no deletion has called the driver.
+
+        A deletion calls the driver only if it found no dependents after its intent was stored, and no dependent is finished after
+        that. Independent snapshots do not count.
+        """
         if was.status is not Status.DELETING:
             return True
         finished = {"volume_id": was.id, "status": str(Status.AVAILABLE)}
@@ -113,30 +120,30 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
     def delete_on_backend(self, record: Volume, *, was: Volume | None = None) -> None:
         unfinished = was is None or record.unfinished
         if was is not None and not unfinished and was.status is not Status.DELETING:
-            self._note_missing_file(record)  # after an earlier attempt, that may have removed it
+            self._note_missing_file(record)  # not after an earlier attempt, which may have removed it
         outcome = self.driver.delete_volume(record, unfinished=unfinished)
         self.ledger.note_outcome(record, was, outcome)
 
     def _note_missing_file(self, record: Volume) -> None:
         if self._traits().deletes_by_rm and self.driver.misses_file(record):
-            reason = "its file was not found on its share when it was deleted"
+            reason = "its file was not found on the share on deletion"
             self.ledger.note_leftover(record, self.driver.name_of(record), reason)
 
     def remove_record(self, record: Volume) -> bool:
         try:
             return self.ledger.remove(record)
         except InUse:  # has snapshots
-            change(self.store, record, lambda one: replace(one, status=Status.DELETED, owner="", message=""))
-            self.ledger.forget_deleted_volume(record.id)  # the last snapshot may have gone meanwhile
+            change(self.store, record, lambda current: replace(current, status=Status.DELETED, owner="", message=""))
+            self.ledger.forget_deleted_volume(record.id)  # the last snapshot may have been deleted since
             return True
 
-    # --- growth
+    # --- extension
 
     def extend(self, record: Volume, size: GiB) -> Volume:
-        """Grow the volume to `size`; smaller or equal does nothing.
+        """Extend the volume to `size`. Does nothing if it is not larger.
 
-        An answered error is a failure. After one, and after a call that was never answered, the back end is looked at first: drivers
-        that grow by a difference would add it again.
+        An error of the driver is a failure. After an error, or a call without an answer, the next attempt first gets the size on the
+        back end: drivers that extend by a difference would add it again.
         """
         resumed = record.status is Status.EXTENDING
         lookup.check_whole(record)
@@ -163,13 +170,13 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         return change(self.store, record, finished)
 
     def _look(self, record: Volume, attachments: tuple[Attachment, ...]) -> tuple[Volume, str]:
-        """The record with its size on the back end, and why that could not be looked at, or ""."""
+        """Return the record with its size on the back end, and why the size is unknown, or ""."""
         try:
             size = self.driver.size_of_volume(record, attachments)
         except DriverError as error:
-            _log.info("the size of volume %s: %s", record.id, error)
-            return record, f"; an earlier attempt may have succeeded, and its size could not be looked at: {error}"
-        return change(self.store, record, lambda one: replace(one, size=size)), ""
+            _log.info("volume size unknown", volume=record.id, backend=self.driver.name, reason=str(error))
+            return record, f"; an earlier attempt may have succeeded, and the size on the back end is unknown: {error}"
+        return change(self.store, record, lambda current: replace(current, size=size)), ""
 
     def _extend(self, record: Volume, attachments: tuple[Attachment, ...], size: GiB, doubt: str) -> None:
         try:
@@ -182,7 +189,7 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
 
 
 def refuse_attached(record: Volume, attachments: Sequence[Attachment]) -> None:
-    """Raises InUse when there is an attachment."""
+    """Raises InUse if there is an attachment."""
     if attachments:
         nodes = ", ".join(attachment.node_id for attachment in attachments)
         raise InUse(f"volume {record.id!r} is attached to {nodes}")

@@ -1,1 +1,1 @@
-"""The words of CSI and Cinder as plain data: frozen, slotted, standard library only."""
+"""The terms of CSI and Cinder as plain data: frozen, slotted dataclasses that need only the standard library."""

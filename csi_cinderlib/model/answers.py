@@ -1,4 +1,4 @@
-"""What the controller answers, before `csi.responses` puts it on the wire."""
+"""Answers of the controller; `csi.responses` converts them to protobuf."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[T]):
-    """One page of a list; `next` is the token for the page after it, "" at the end."""
+    """One page of a list; `next` is the token of the next page, "" at the end."""
 
     records: tuple[T, ...]
     next: str = ""
@@ -25,8 +25,8 @@ class VolumeState:
     """A volume as ListVolumes and ControllerGetVolume show it.
 
     Attributes:
-        record: a record that cannot be read is shown as one of size 0 (CSI: unknown) in status ERROR.
-        nodes: the ids of the nodes on which it is published, sorted.
+        record: an unreadable record is represented by one of size 0 (CSI: unknown) in status ERROR.
+        nodes: ids of the nodes to which the volume is published, sorted.
     """
 
     record: Volume
@@ -36,7 +36,7 @@ class VolumeState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapacityAnswer:
-    """Bytes that the largest possible next volume may take; None: no statement."""
+    """The answer to GetCapacity in bytes: `available` is the size of the largest possible next volume. None: not reported."""
 
     available: Bytes
     maximum: Bytes | None = None
@@ -45,7 +45,7 @@ class CapacityAnswer:
 
 @dataclass(frozen=True, slots=True)
 class GroupSnapshotState:
-    """A group snapshot with its members' records."""
+    """A group snapshot with the records of its members."""
 
     record: GroupSnapshot
     members: tuple[Snapshot, ...]

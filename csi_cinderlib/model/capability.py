@@ -10,14 +10,14 @@ DEFAULT_FILE_SYSTEM = "ext4"
 
 
 def find_unsupported(fs_type: str) -> str:
-    """Why no volume can have this file system; "" where one can, or where the choice is the driver's."""
+    """Why the file system is not supported; "" if it is, or if the driver chooses it."""
     if not fs_type or fs_type in FILE_SYSTEMS:
         return ""
     return f"unsupported file system {fs_type!r}; supported: {', '.join(FILE_SYSTEMS)}"
 
 
 class AccessMode(enum.StrEnum):
-    """CSI's access modes by their names in the specification; UNKNOWN never gets this far."""
+    """The access modes of CSI by their names in the specification. UNKNOWN is rejected earlier."""
 
     SINGLE_NODE_WRITER = "SINGLE_NODE_WRITER"
     SINGLE_NODE_READER_ONLY = "SINGLE_NODE_READER_ONLY"
@@ -41,8 +41,8 @@ class Mount:
     """The volume is used through a file system.
 
     Attributes:
-        fs_type: one of FILE_SYSTEMS; "" leaves the choice to the driver.
-        flags: mount options as given, in order. May hold what a user regards as private: no repr.
+        fs_type: one of FILE_SYSTEMS; with "" the driver chooses.
+        flags: mount options in the given order. They may contain private data, so they have no repr.
         group: gid as text, or "".
     """
 

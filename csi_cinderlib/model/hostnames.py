@@ -1,8 +1,8 @@
-"""The names by which storage tells one host from another, and gives it volumes. Pure.
+"""The identifiers by which storage distinguishes hosts and maps volumes to them. Pure functions.
 
-Cinder's drivers mask volumes by them: `initiator`, `wwpns`, `wwnns`, `nqn`, `nvme_hostid`, `system uuid`, `uuid`, `sdc_guid`, `ip` and
-`host_ips` of the connector properties (all drivers of Cinder 29; os-brick 7.1 has no others). Arrays and drivers spell them in several
-ways, so they are compared in one spelling. `host`, by which an array's host object is named, is compared by the caller.
+Cinder's drivers mask volumes by `initiator`, `wwpns`, `wwnns`, `nqn`, `nvme_hostid`, `system uuid`, `uuid`, `sdc_guid`, `ip` and `host_ips` of
+the connector properties (all drivers of Cinder 29; os-brick 7.1 has no others). Arrays and drivers spell them differently, so they are
+compared in a normalized form. The caller compares `host`, the name of the host object on an array.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from csi_cinderlib.errors import PreconditionFailed
 from csi_cinderlib.model.nodes import KEYS
 
 MOST = 64
-"""Names of one host. An eight-port adapter has 16."""
+"""Limit of identifiers of a host. An eight-port adapter has 16."""
 
 
 class Kind(enum.StrEnum):
-    """What a name is. Names of one kind are compared, whichever properties hold them."""
+    """The kind of an identifier. Identifiers of the same kind are compared across properties."""
 
     INITIATOR = "iSCSI initiator"
     WWN = "world wide name"
@@ -31,7 +31,7 @@ class Kind(enum.StrEnum):
 
 
 class HostName(NamedTuple):
-    """One name in the spelling in which it is compared."""
+    """An identifier in normalized form."""
 
     kind: Kind
     value: str
@@ -57,22 +57,22 @@ _LISTS = frozenset({"wwpns", "wwnns", "host_ips"})
 _PASSED = frozenset(KEYS) | frozenset(_KINDS)
 
 _PLAIN = re.compile(r"(?!-)[A-Za-z0-9._:@+=/~-]{1,223}")
-"""What iSCSI and NVMe names are made of. No character means anything to an array's command line; 223 is the longest name of both."""
+"""Characters of iSCSI and NVMe names. None is special on the command line of an array; both standards allow 223 characters at most."""
 _SCOPED = re.compile(r"(?P<address>[0-9A-Fa-f.:]+)(?:%[A-Za-z0-9._-]{1,15})?")
-"""An address, and for one of IPv6 perhaps the interface that it counts on. No more may follow: drivers are given all of it."""
+"""An address, optionally with the scope of an IPv6 address. Nothing may follow, because drivers receive the whole text."""
 _WWN = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}")
 _UUID = re.compile(r"[0-9a-f]{32}")
 _ANYBODYS = frozenset({"03000200040005000006000700080009", "00020003000400050006000700080009"})
-"""System UUIDs that makers of boards leave in all of them."""
+"""Default system UUIDs that board vendors leave on many machines."""
 
 
 def names(connector: Mapping[str, object]) -> frozenset[HostName]:
-    """The names in connector properties. What cannot be read as one is left out."""
+    """The identifiers in connector properties. Invalid ones are ignored."""
     return frozenset(name for every in by_property(connector).values() for name in every)
 
 
 def by_property(connector: Mapping[str, object]) -> dict[str, frozenset[HostName]]:
-    """The same by the property that holds them; properties without a name are left out."""
+    """The identifiers by property; properties without an identifier are omitted."""
     found = {}
     for key in _KINDS.keys() & connector.keys():
         if values := frozenset(_readable(key, connector[key])):
@@ -81,12 +81,12 @@ def by_property(connector: Mapping[str, object]) -> dict[str, frozenset[HostName
 
 
 def checked(connector: Mapping[str, object]) -> dict[str, object]:
-    """The properties of a registration that drivers are to see: those that are known, if their values are what they must be.
+    """Return the known properties of a registration, which are passed to drivers, after validating them.
 
-    A system UUID that is none is left out: firmware says "Not Settable" and the like.
+    An invalid system UUID is omitted: firmware reports texts such as "Not Settable".
 
     Raises:
-        PreconditionFailed: one is not; names it.
+        PreconditionFailed: a property has an invalid value; names the property.
     """
     passed = {key: value for key, value in connector.items() if key in _PASSED and value is not None}
     for key, value in passed.items():
@@ -102,18 +102,18 @@ def checked(connector: Mapping[str, object]) -> dict[str, object]:
     if not _is_name(_SYSTEM, str(passed.get(_SYSTEM, ""))):
         passed.pop(_SYSTEM, None)
     if len(names(passed)) > MOST:
-        raise PreconditionFailed(f"its connector properties have more than {MOST} names")
+        raise PreconditionFailed(f"more than {MOST} host identifiers in its connector properties")
     return passed
 
 
 def is_anybodys(uuid: str) -> bool:
-    """Whether a system UUID is "", or a filler that many machines have."""
+    """Whether a system UUID is empty or a default that many machines share."""
     plain = _without(uuid, "-")
     return plain in _ANYBODYS or len(set(plain)) < 2
 
 
 def _unusable(key: str, value: object) -> PreconditionFailed:
-    return PreconditionFailed(f"its connector property {key!r} cannot be {str(value)[:100]!r}")
+    return PreconditionFailed(f"invalid value {str(value)[:100]!r} of connector property {key!r}")
 
 
 def _items(key: str, value: object) -> Iterator[object]:
@@ -140,7 +140,7 @@ def _is_name(key: str, text: str) -> bool:
 
 
 def _spell(key: str, text: str) -> str:
-    """ "" for a value that many hosts have."""
+    """Normalize an identifier; "" for a value that many hosts share."""
     kind = _KINDS[key]
     if kind is Kind.WWN:
         plain = _wwn(text)

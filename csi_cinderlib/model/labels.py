@@ -1,4 +1,4 @@
-"""The labels of records: what the sidecars say about a volume or snapshot for people (their `--extra-create-metadata`)."""
+"""Labels of records: information for people that the sidecars add (`--extra-create-metadata`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _OWNERS = ("pvc", "volumesnapshot")
 
 
 def claim(labels: Mapping[str, str]) -> str:
-    """Whom it is for, as `namespace/name` of the claim or the VolumeSnapshot; "" when nobody said so."""
+    """The claim or VolumeSnapshot as `namespace/name`; "" if unknown."""
     for kind in _OWNERS:
         if name := labels.get(f"{kind}/name"):
             return f"{labels.get(f'{kind}/namespace', '')}/{name}"

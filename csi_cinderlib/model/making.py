@@ -1,8 +1,8 @@
-"""Objects of frozen dataclasses, made as by calling the class or by `dataclasses.replace`, in a fraction of the time.
+"""Fast construction and `replace` of frozen dataclasses.
 
-A frozen dataclass sets each field by a call of its own, which is most of what reading or changing a record takes. So an object of an
-open class with the same slots is filled, and then told to be of the frozen one. Only where nothing else is done when one is made, and
-there is no base.
+The constructor of a frozen dataclass sets each field by a separate call, which takes most of the time for reading or changing a record.
+Here, an object of a mutable class with the same slots is filled, and then its class is changed to the frozen one. This is done only for
+classes without a base class and without further initialization.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dataclasses import replace as replace  # noqa: PLC0414  # mypy checks the values that are given to this one
+    from dataclasses import replace as replace  # noqa: PLC0414  # mypy checks calls against this signature
 else:
 
     def replace(instance, /, **changes):
-        """A copy with these values."""
+        """A copy with the given values."""
         return _copier(type(instance))(instance, changes)
 
 
 @functools.cache
 def maker(kind: type) -> Callable[[Mapping[str, Any]], Any]:
-    """Makes the dataclass of its arguments."""
+    """Return a fast constructor of the dataclass."""
     if not _is_plain(kind):
         return lambda values: kind(**values)
     same = [(item.name, object, _default(item)) for item in fields(kind)]
@@ -48,7 +48,7 @@ def _default(item: Field[Any]) -> Any:
 @functools.cache
 def _copier(kind: type) -> Callable[[Any, Mapping[str, Any]], Any]:
     names = [item.name for item in fields(kind)]
-    if not _is_plain(kind) or len(names) == 1:  # of one, `attrgetter` gives no tuple
+    if not _is_plain(kind) or len(names) == 1:  # with one name, `attrgetter` returns no tuple
         return lambda instance, changes: dataclasses.replace(instance, **changes)
     open_class = make_dataclass(kind.__name__, names, slots=True, eq=False, repr=False)
     known, values_of = frozenset(names), attrgetter(*names)
@@ -57,7 +57,7 @@ def _copier(kind: type) -> Callable[[Any, Mapping[str, Any]], Any]:
         changed = open_class(*values_of(instance))
         for name, value in changes.items():
             if name not in known:
-                return dataclasses.replace(instance, **changes)  # says what is wrong
+                return dataclasses.replace(instance, **changes)  # raises the error
             setattr(changed, name, value)
         changed.__class__ = kind
         return changed
@@ -69,5 +69,5 @@ def _is_plain(kind: type) -> bool:
     if "__slots__" not in vars(kind) or hasattr(kind, "__post_init__") or kind.__bases__ != (object,):
         return False
     own = fields(kind)
-    # An InitVar is no field. A field that is not given, and a place for weak references, are rare.
+    # Excludes classes with an InitVar, a field with init=False, or a slot for weak references.
     return len(own) == len(kind.__dataclass_fields__) == len(kind.__slots__) and all(item.init for item in own)  # type: ignore[attr-defined]

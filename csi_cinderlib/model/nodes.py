@@ -1,7 +1,7 @@
-"""How a node names itself to the controller, and what os-brick's connector properties are.
+"""Node ids and os-brick's connector properties.
 
-Inside Kubernetes the node id is the node's name, and the node registers its connector properties in an object of its own.
-Outside, the node id itself carries them: compact, versioned and at most 256 bytes (CSI's limit).
+Inside Kubernetes the node id is the name of the node, and the node registers its connector properties in a separate object.
+Outside Kubernetes the node id contains them: compact, versioned and at most 256 bytes (the limit of CSI).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from csi_cinderlib.model import received
 
 MAX_NODE_ID = 256
 _LONGEST = 64 * 1024
-"""Bytes of the properties in a node id, unfolded."""
+"""Limit of the uncompressed properties in a node id, in bytes."""
 _PREFIX = "cl1."
 KEYS = {
     "host": "h",
@@ -37,7 +37,7 @@ KEYS = {
     "os_type": "t",
     "platform": "r",
 }
-"""The connector properties that are known, and what each is called in a node id."""
+"""The known connector properties, and their short names in a node id."""
 _NAMES = {short: name for name, short in KEYS.items()}
 _DEFAULTS: Mapping[str, object] = {
     "os_type": "linux",
@@ -51,10 +51,10 @@ _DEFAULTS: Mapping[str, object] = {
 
 
 def encode(connector: Mapping[str, object]) -> str:
-    """The node id that carries these connector properties.
+    """Return a node id that contains these connector properties.
 
     Raises:
-        Unsupported: they do not fit into CSI's 256 bytes; names the longest ones.
+        Unsupported: they do not fit into the 256 bytes of CSI; names the longest ones.
     """
     short = {
         KEYS[key]: value
@@ -66,22 +66,22 @@ def encode(connector: Mapping[str, object]) -> str:
     if len(text) > MAX_NODE_ID:
         longest = sorted(connector, key=lambda key: -len(str(connector[key])))[:3]
         raise Unsupported(
-            f"the connector properties of this host take {len(text)} bytes as a node id and CSI allows {MAX_NODE_ID}; "
-            f"the longest are {', '.join(longest)}; register them through Kubernetes instead"
+            f"the connector properties of this host need {len(text)} bytes as a node id, and CSI allows {MAX_NODE_ID}; "
+            f"the longest: {', '.join(longest)}; register them through Kubernetes instead"
         )
     return text
 
 
 def is_carrying(node_id: str) -> bool:
-    """Whether it looks like an id that carries properties; a name may do so, too."""
+    """Whether it has the form of a node id with properties. A plain name can have this form as well."""
     return node_id.startswith(_PREFIX)
 
 
 def decode(node_id: str) -> dict[str, object] | None:
-    """The connector properties in a node id, or None when it is a plain name.
+    """Return the connector properties in a node id, or None if it is a plain name.
 
     Raises:
-        InvalidRequest: it claims to carry properties but cannot be read.
+        InvalidRequest: it has the form of an id with properties, but cannot be parsed.
     """
     if not is_carrying(node_id):
         return None
@@ -91,9 +91,9 @@ def decode(node_id: str) -> dict[str, object] | None:
         raw = received.parse_object(content)
         return {**_DEFAULTS, **{_NAMES[key]: value for key, value in raw.items()}}
     except (ValueError, KeyError):
-        raise InvalidRequest("node_id", "cannot be read: it was not made by this driver's node") from None
+        raise InvalidRequest("node_id", "was not created by this driver's node plugin") from None
 
 
 def shown(node_id: str, connector: Mapping[str, object]) -> str:
-    """A node by the name that people know it by."""
+    """The host name of a node for people, or its id."""
     return str(connector.get("host") or node_id)

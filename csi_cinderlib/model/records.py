@@ -1,9 +1,9 @@
-"""What is remembered of the things on the back ends: one frozen dataclass per kind of record.
+"""The records of objects on the back ends: one frozen dataclass per kind.
 
-Every record has an `id`, unique in its kind, and a `revision`, set by the store ("" before it is stored).
-Times are UTC, ISO 8601 with microseconds and a trailing Z. Mappings hold JSON values only.
-`unknown` holds what a newer version of this program stored and this one does not know: kept as it is, never used.
-Fields flagged with SECRET are sealed by every store that was given a sealer.
+Each record has an `id`, unique in its kind, and a `revision`, set by the store ("" before it is stored).
+Times are UTC, ISO 8601 with microseconds and a trailing Z. Mappings contain JSON values only.
+`unknown` contains fields that a newer version stored and this version does not know. They are preserved and never used.
+Stores with a sealer seal the fields marked with SECRET.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from csi_cinderlib.model.size import GiB
 
 
 class _Nothing(dict[str, Any]):
-    """An empty mapping that stays empty. Python 3.11 refuses a MappingProxyType as a dataclass default: it has no hash."""
+    """An immutable empty mapping. Python 3.11 refuses a MappingProxyType as a dataclass default, because it has no hash."""
 
     __slots__ = ()
 
-    def __hash__(self) -> int:  # type: ignore[override]  # a dict has none; this one never changes
+    def __hash__(self) -> int:  # type: ignore[override]  # a dict has none; this one is immutable
         return 0
 
     def _refuse(self, *_args: object, **_kwargs: object) -> NoReturn:
-        raise TypeError("this mapping is a shared default: make a new one")
+        raise TypeError("this mapping is a read-only shared default; create a new one")
 
     __setitem__ = __ior__ = setdefault = update = _refuse
 
@@ -35,24 +35,24 @@ class _Nothing(dict[str, Any]):
 EMPTY: Mapping[str, str] = _Nothing()
 NOTHING: Mapping[str, object] = _Nothing()
 OWN_KEYS = "csi-cinderlib."
-"""The ids of key-values that begin so are this program's; the library's users neither see nor change them."""
+"""Prefix of the ids of internal key-values; users of the library cannot see or change them."""
 MULTIATTACH = "multiattach"
-"""The extra spec of volumes that several nodes may attach at once; its value is YES."""
+"""The extra spec of volumes that can be attached to several nodes; its value is YES."""
 YES = "<is> True"
-"""Cinder's spelling of a capability that is required."""
+"""Cinder's notation for a required capability."""
 SECRET: Mapping[str, object] = MappingProxyType({"secret": True})
-"""The metadata of a dataclass field that may hold credentials."""
+"""The metadata of a dataclass field that may contain credentials."""
 
 
 STORED: Mapping[str, bool] = MappingProxyType({"stored": True})
-"""The metadata of a dataclass field whose default is for new records only: a stored one without it cannot be read."""
+"""The metadata of a dataclass field that stored records must contain; its default is for new records only."""
 
 
 class Status(enum.StrEnum):
-    """Where a volume, snapshot or attachment stands. An intent is finished or undone by a retry.
+    """The status of a volume, snapshot or attachment. A retry finishes or undoes an intent.
 
-    AVAILABLE and DELETED are no intents. A DELETED volume is gone from its back end. Its record stays, seen by nobody but its
-    snapshots, until the last of them is deleted.
+    All values except AVAILABLE and DELETED are intents or failures. A DELETED volume no longer exists on its back end. Its record is kept
+    for its snapshots only, until the last one is deleted.
     """
 
     CREATING = "creating"
@@ -65,25 +65,25 @@ class Status(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """What the driver told us to keep (its model_update) and wants back with every later call."""
+    """Data of the driver (its model_update), which it gets back with each later call."""
 
     location: str | None = None
     auth: str | None = field(default=None, repr=False, metadata=SECRET)
-    """CHAP credentials and the like: sealed by every store."""
+    """Credentials such as CHAP, which stores seal."""
     id: str | None = None
     geometry: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeType:
-    """Cinder's volume type as its drivers look it up: extra specs, and QoS for the back end or the front end.
+    """Cinder's volume type as its drivers see it: extra specs, and QoS for the back end or the front end.
 
-    Each volume carries its own; `name` is that of the named type in the configuration, or "".
+    Each volume has its own copy; `name` is the name of the type in the configuration, or "".
 
     Attributes:
-        extra_specs: what a driver is told about such a volume.
+        extra_specs: properties that the driver evaluates.
         qos_specs: limits and guarantees.
-        qos_consumer: who keeps them: `back-end` (the driver), `front-end` (the node), or `both`.
+        qos_consumer: which side enforces them: `back-end` (the driver), `front-end` (the node), or `both`.
     """
 
     name: str = ""
@@ -99,7 +99,7 @@ class SourceKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a volume was made from."""
+    """The source of a volume."""
 
     kind: SourceKind
     id: str
@@ -107,24 +107,23 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """One volume.
+    """A volume.
 
     Attributes:
-        name: what CreateVolume called it (the idempotency key), or the library user's name.
+        name: the name in CreateVolume (the idempotency key), or the name that the library user gave.
         host: Cinder's `host@backend#pool`.
-        parameters: StorageClass parameters as asked, without the sidecars' own keys; compared when the call is repeated.
-        blank: the durable "never formatted" mark. True from creation (for a copy only with `source_blank`) until the
-            first attachment takes it over, so that one node at most may ever treat the device as new.
-        mark_void: an attachment that may write has followed the one that took the mark, so that nobody gives the mark back.
-        source_blank: its source had the mark still when it had been copied: it began as empty as a volume without a source.
-        raw: it has been attached as a raw block device that may be written to. What is on it then is not known to anybody
-            here, so that no node ever makes a file system on it.
+        parameters: requested StorageClass parameters without the sidecars' keys; compared when the call is repeated.
+        blank: the durable "never formatted" mark. True from creation (for a copy only with `source_blank`) until the first
+            attachment takes the mark, so that at most one node can treat the device as new.
+        mark_void: another writable attachment has followed since the mark was taken, so the mark is never given back.
+        source_blank: its source still had the mark after the copy, so the volume was created empty.
+        raw: it has been attached as a writable raw block device. Its content is unknown, so no node may format it.
         owner: the controller process that works on a record whose status is an intent.
-        unfinished: its creation never came to an end, so that it is not whole also when its deletion was refused.
-        name_taken: what the back end said when it refused to create it because of an object of that name. That object is not
-            this volume's, and is never touched.
-        fields: all other columns of Cinder's volume that a driver may set (replication_driver_data, say).
-        labels: names of the claim and the like, for people.
+        unfinished: its creation was never completed, so the object is incomplete even if its deletion was refused.
+        name_taken: the message with which the back end refused the creation because of an object of the same name. That
+            object does not belong to this volume and is never touched.
+        fields: all other columns of Cinder's volume that a driver may set, for example replication_driver_data.
+        labels: information for people, for example the name of the claim.
     """
 
     id: str
@@ -155,7 +154,7 @@ class Volume:
     unfinished: bool = False
     name_taken: str = ""
     target_size: GiB | None = None
-    """While EXTENDING: what the volume is to become. While AVAILABLE: what a growth that failed may have made of it."""
+    """While EXTENDING: the requested size. While AVAILABLE: the size that a failed extension may have reached."""
     created_at: str = ""
     revision: str = ""
     unknown: Mapping[str, object] = field(default=NOTHING, repr=False)
@@ -163,12 +162,12 @@ class Volume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """One snapshot of a volume.
+    """A snapshot of a volume.
 
     Attributes:
-        size: the volume's when it was taken.
-        blank: the volume had its "never formatted" mark still when the snapshot had been taken.
-        unfinished, name_taken: as with a volume.
+        size: size of the volume when the snapshot was taken.
+        blank: the volume still had its "never formatted" mark after the snapshot was taken.
+        unfinished, name_taken: see `Volume`.
     """
 
     id: str
@@ -195,13 +194,13 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """A volume made reachable from one node (Cinder's volume attachment).
+    """The attachment of a volume to a node (Cinder's volume attachment).
 
     Attributes:
-        connector: the node's connector properties (os-brick), as given to the driver.
-        connection_info: the driver's answer: `driver_volume_type` and `data`. Holds CHAP secrets: sealed by every store.
-        block: asked for as a raw block device, and not with a file system.
-        blank: taken over from the volume: this node is the first to see the device and may format it.
+        connector: the node's connector properties (os-brick), as passed to the driver.
+        connection_info: the driver's answer, `driver_volume_type` and `data`. Contains CHAP secrets, which stores seal.
+        block: requested as a raw block device instead of a file system.
+        blank: the mark taken from the volume: this node is the first to use the device and may format it.
     """
 
     id: str
@@ -227,7 +226,7 @@ class Group:
     """Cinder's generic volume group: volumes that are snapshotted together.
 
     Attributes:
-        volume_ids: the volumes that may be in it on the array, which may delete them with the group.
+        volume_ids: volumes that may be in the group on the array. The array may delete them together with the group.
     """
 
     id: str
@@ -246,7 +245,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSnapshot:
-    """Snapshots taken together; the members are Snapshot records that carry this id. `name_taken` as with a volume."""
+    """Snapshots taken together; the members are Snapshot records with this id. For `name_taken` see `Volume`."""
 
     id: str
     name: str = ""
@@ -267,9 +266,9 @@ class GroupSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitiatorData:
-    """What a driver keeps per initiator (Cinder's driver_initiator_data). `id` joins initiator, namespace and key.
+    """Data of a driver for an initiator (Cinder's driver_initiator_data). `id` joins initiator, namespace and key.
 
-    Pure's driver keeps its CHAP passwords here.
+    Pure's driver stores its CHAP passwords here.
     """
 
     id: str
@@ -283,7 +282,7 @@ class InitiatorData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyValue:
-    """A named value for the library's users; `id` is the key."""
+    """A named value for users of the library; `id` is the key."""
 
     id: str
     value: str = field(repr=False, metadata=SECRET)
@@ -293,11 +292,11 @@ class KeyValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """What a node says of itself; `id` is the node's name.
+    """The registration of a node; `id` is the name of the node.
 
     Attributes:
-        public_key: to which the controller encrypts what the node needs (`envelopes`); "" for a node that has none.
-        signers: the controller's public keys, by their ids, with which the node checks that. Written by the controller alone.
+        public_key: the key to which the controller encrypts data for the node (`envelopes`); "" for a node without a key.
+        signers: public keys of the controllers by id, with which the node verifies that data. Only controllers write it.
     """
 
     id: str

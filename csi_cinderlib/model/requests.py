@@ -1,6 +1,6 @@
-"""CSI's requests, parsed once at the edge into something that cannot be invalid.
+"""CSI requests, parsed and validated once at the edge.
 
-`csi.requests` makes these, `provisioning` and `node` act on them. Secrets and contexts have no repr.
+`csi.requests` creates them; `provisioning` and `node` use them. Secrets and contexts have no repr.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from csi_cinderlib.model.records import EMPTY, Source
 from csi_cinderlib.model.size import Bytes, SizeRange
 
 SIDECARS = "csi.storage.k8s.io/"
-"""Kubernetes' own sidecars put keys with this prefix, and refuse those that they do not know."""
+"""The prefix of keys that the Kubernetes sidecars set. They refuse unknown keys with this prefix."""
 FS_TYPE = f"{SIDECARS}fstype"
 EXTRA_SPECS = "extraSpecs/"
 QOS = "qos/"
@@ -24,15 +24,15 @@ class ClassParameters:
     """A StorageClass's parameters.
 
     Attributes:
-        backend: the back end's name, or "" for the one with most free space that fits.
-        pool: a pool of it, or "".
+        backend: name of the back end, or "" for the suitable one with the most free space.
+        pool: a pool of the back end, or "".
         type: a named volume type of the configuration, or "".
-        extra_specs: Cinder extra specs, from keys with the prefix EXTRA_SPECS, which is taken off.
-        qos: Cinder QoS specs, from keys with the prefix QOS, which is taken off.
-        mkfs_options: extra arguments to mkfs, split as a shell splits words.
+        extra_specs: Cinder extra specs, from keys with the prefix EXTRA_SPECS, without the prefix.
+        qos: Cinder QoS specs, from keys with the prefix QOS, without the prefix.
+        mkfs_options: extra arguments to mkfs, split as in a shell.
         fs_type: the value of FS_TYPE, or "".
         labels: claim and volume names that the provisioner adds; never compared.
-        given: all of it as given, less the labels: what is compared when the call is repeated.
+        given: all parameters as given, without the labels; compared when the call is repeated.
     """
 
     backend: str = ""
@@ -48,7 +48,7 @@ class ClassParameters:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """CSI's TopologyRequirement: each item is one set of segments."""
+    """CSI's TopologyRequirement; each item is a set of segments."""
 
     requisite: tuple[Mapping[str, str], ...] = ()
     preferred: tuple[Mapping[str, str], ...] = ()
@@ -151,7 +151,7 @@ class NodeExpandVolume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """One line of NodeGetVolumeStats."""
+    """One usage entry of NodeGetVolumeStats."""
 
     unit: str
     """"bytes" or "inodes"."""

@@ -1,4 +1,4 @@
-"""Times as records keep them: UTC, ISO 8601 with microseconds and a trailing Z."""
+"""Times in records: UTC, ISO 8601 with microseconds and a trailing Z."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def stamp(moment: datetime) -> str:
 
 def parse(text: str) -> datetime:
     """Raises ValueError."""
-    moment = datetime.fromisoformat(text)  # `strptime` takes fifty times as long, and each call into a driver needs it
+    moment = datetime.fromisoformat(text)  # `strptime` is fifty times slower, and each driver call needs this
     if moment.tzinfo is not UTC:
         raise ValueError(f"{text!r} is not in UTC")
     return moment

@@ -1,4 +1,4 @@
-"""Values of a cinder.conf."""
+"""Option values from a cinder.conf."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from csi_cinderlib.model.records import EMPTY
 
 
 class Verbatim(str):
-    """A value as it stands in a cinder.conf, in oslo.config's own notation: `$name` refers to another option, a comma ends an
-    item. One that is given several times is a list of these.
+    """A value in the notation of oslo.config: `$name` refers to another option, and a comma separates items.
+
+    An option that is given several times is a list of these.
 
     Attributes:
-        resolved: with the values of other options in place of their names, as far as the file has them.
-        referred: these options' values by name, also of those that they refer to in turn.
+        resolved: the value with references replaced, as far as the file contains the options.
+        referred: values of the referenced options by name, including indirect references.
     """
 
     __slots__ = ("referred", "resolved")
@@ -27,18 +28,18 @@ class Verbatim(str):
 
 
 class Inherited(Verbatim):
-    """One from [backend_defaults]: as in Cinder, it goes to the back ends whose drivers have such an option."""
+    """A value from [backend_defaults]. As in Cinder, it applies to back ends whose drivers have the option."""
 
     __slots__ = ()
 
 
 class Referenced(Verbatim):
-    """One of [DEFAULT] that another option refers to by `$name`."""
+    """A value from [DEFAULT] that another option refers to by `$name`."""
 
     __slots__ = ()
 
 
 def is_inherited(value: object) -> bool:
-    """Whether an option's value, or the first of its values, is from [backend_defaults]."""
+    """Whether the value of an option, or the first of its values, is from [backend_defaults]."""
     first = value[0] if isinstance(value, list) and value else value
     return isinstance(first, Inherited)

@@ -1,1 +1,1 @@
-"""Where the records live: a protocol, and plugins that keep it."""
+"""Storage of records: the store protocol and its plugins."""

@@ -1,14 +1,14 @@
-"""What every metadata store can do, and the rules on conflicts. Plugins know this module and nobody else.
+"""The protocol of metadata stores, and the rules for conflicts. Plugins depend on this module only.
 
-Rules that a store keeps, and that the contract suite proves:
+Rules that each store must keep; the contract suite tests them:
 
-1. `add` is create-if-absent by id: of two callers exactly one succeeds, also across processes.
-2. `replace` and `remove` compare the revision of the record given with the stored one, and change nothing when it differs.
-3. What a call answered survives `kill -9` of the program (and of the store's server) right afterwards.
-4. A volume with snapshots cannot be removed; its attachments go with it.
-5. `page` walks in id order, by key and never by offset, so that depth costs nothing.
-6. One record that cannot be read fails alone: `get` raises CorruptRecord, `page` lists its id in `Page.corrupt`.
-7. No secret (`Provider.auth`, `Attachment.connection_info`) is stored in plain when the store was given a sealer.
+1. `add` creates a record only if the id is free: exactly one of two callers succeeds, also across processes.
+2. `replace` and `remove` compare the revision of the given record with the stored one, and change nothing if they differ.
+3. A completed write survives `kill -9` of the program, and of the server of the store, immediately afterwards.
+4. A volume with snapshots cannot be removed. Removing a volume removes its attachments.
+5. `page` walks in id order, by key and never by offset, so that the cost does not depend on the position.
+6. An unreadable record does not affect others: `get` raises CorruptRecord, `page` lists its id in `Page.corrupt`.
+7. A store with a sealer never stores a secret (`Provider.auth`, `Attachment.connection_info`) in plain text.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ INDEXED: Mapping[type[Record], tuple[str, ...]] = MappingProxyType(
         Node: (),
     }
 )
-"""The fields by which `page` filters, each by equality; filters on several fields are joined by AND."""
+"""The fields by which `page` can filter, each by equality. Filters on several fields are combined by AND."""
 
 Where = Mapping[str, str | tuple[str, ...]]
 
 
 class Sealer(Protocol):
-    """What turns secrets into text that only the holders of a key can read (`csi_cinderlib.sealing.Sealer`)."""
+    """Encrypts secrets to text that only the holders of a key can read (`csi_cinderlib.sealing.Sealer`)."""
 
     def seal(self, plain: bytes, /) -> str: ...
 
@@ -71,11 +71,11 @@ class Sealer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What a store is for.
+    """Properties of a store.
 
     Attributes:
-        durable: rule 3 holds. Without it the records live as long as the store object.
-        shared: several processes may have it open at once.
+        durable: rule 3 applies. Otherwise the records exist only as long as the store object.
+        shared: several processes can open the store at the same time.
     """
 
     durable: bool = True
@@ -88,8 +88,8 @@ class Page(Generic[R]):
 
     Attributes:
         records: in id order.
-        next: the id to give as `after` for the next page, or "" at the end.
-        corrupt: ids on this page whose records cannot be read.
+        next: the value of `after` for the next page, or "" at the end.
+        corrupt: ids of unreadable records on this page.
     """
 
     records: tuple[R, ...]
@@ -107,8 +107,8 @@ class Store(Protocol):
         """Store a new record and return it with its revision.
 
         Raises:
-            AlreadyExists: the id is taken.
-            NotFound: the volume that a snapshot or attachment names does not exist.
+            AlreadyExists: the id is in use.
+            NotFound: the volume of a snapshot or attachment does not exist.
         """
 
     def get(self, kind: type[R], id: str) -> R:
@@ -119,43 +119,43 @@ class Store(Protocol):
 
         Raises:
             StaleRecord: the stored revision is not `record.revision`.
-            NotFound: it is gone.
+            NotFound: the record no longer exists.
         """
 
     def remove(self, record: R) -> None:
-        """Delete a record for good; what belongs to it goes with it.
+        """Delete a record and the records that belong to it.
 
         Raises:
             StaleRecord: the stored revision is not `record.revision`.
-            NotFound: it is gone already.
-            InUse: it is a volume that has snapshots.
+            NotFound: the record no longer exists.
+            InUse: the record is a volume with snapshots.
         """
 
     def page(self, kind: type[R], *, after: str = "", limit: int = 100, where: Where = ...) -> Page[R]:
-        """Up to `limit` records of that kind with an id greater than `after`, where the INDEXED fields equal `where`.
+        """Return up to `limit` records of a kind with an id greater than `after`, whose INDEXED fields equal `where`.
 
-        A tuple as a value means "one of these": the attachments of a page of volumes are one query, not a hundred.
+        A tuple as a value means "one of these", so the attachments of a page of volumes take one query.
 
         Raises:
             InvalidRequest: `where` names a field that is not indexed.
         """
 
     def close(self) -> None:
-        """Give back connections and locks. Nothing may be called afterwards."""
+        """Release connections and locks. The store must not be used afterwards."""
 
 
 class Plugin(Protocol):
-    """What an entry point of the group `csi_cinderlib.persistence` names."""
+    """The type of an entry point of the group `csi_cinderlib.persistence`."""
 
     def __call__(self, options: Mapping[str, object], *, state_dir: Path, sealer: Sealer | None) -> Store:
         """Open the store.
 
         Args:
-            options: as configured under `store.options`. May hold passwords.
-            state_dir: for whatever the plugin keeps on this host; exists.
-            sealer: seals the fields flagged SECRET in the model; None stores them in plain.
+            options: the configured `store.options`. They may contain passwords.
+            state_dir: an existing directory for files of the plugin on this host.
+            sealer: seals the fields marked SECRET in the model; with None they are stored in plain text.
 
         Raises:
-            ConfigurationError: an option is wrong, says which and what to do, and never shows a password.
+            ConfigurationError: an option is invalid. The message names it and the remedy, and never contains a password.
             StoreUnavailable: the store cannot be reached right now.
         """

@@ -1,10 +1,10 @@
-"""Every record as one versioned JSON object, and back, exactly.
+"""Lossless conversion between records and versioned JSON objects.
 
-What is empty is left out. What this version does not know comes back in `record.unknown` and is written again, so that an
-older program beside a newer one loses nothing. Secrets (fields flagged `SECRET` in the model) move to the `sealed` object when
-a sealer is given; each sealed text names its record, so that it cannot be passed off as another's.
+Empty fields are omitted. Unknown fields are kept in `record.unknown` and written again, so that an older program next to a newer one
+loses nothing. With a sealer, secrets (fields marked `SECRET` in the model) move to the `sealed` object. Each sealed text contains the
+identity of its record, so that it cannot be moved to another record.
 
-The revision is the store's own and is not part of the object. Never logs; raises CorruptRecord without showing the content.
+The revision belongs to the store and is not part of the object. This module never logs; errors do not contain the content.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ __all__ = [
 ]
 
 VERSION = 1
-"""Raised only when an older program must not touch the record; a new field does not need that."""
+"""Increased only if older programs must not change the record. A new field does not require it."""
 
 MAX_KEY_BYTES = 1024
-"""Of an id or an indexed field, in UTF-8: what every store can index."""
+"""Limit of an id or an indexed field in UTF-8, which all stores can index."""
 
 
 FORMS: Mapping[type[Record], Form] = {kind: Form(kind) for kind in KINDS}
@@ -52,27 +52,27 @@ _to_text = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 class _Unopened:
     """See UNOPENED."""
 
-    def seal(self, plain: bytes) -> str:  # noqa: ARG002  # the protocol's
-        raise AssertionError("a record without its secrets must not be written")
+    def seal(self, plain: bytes) -> str:  # noqa: ARG002  # required by the protocol
+        raise AssertionError("a record without its secrets must not be stored")
 
-    def open(self, text: str) -> bytes:  # noqa: ARG002  # the protocol's
-        raise AssertionError("left out, not opened")
+    def open(self, text: str) -> bytes:  # noqa: ARG002  # required by the protocol
+        raise AssertionError("sealed secrets are skipped, not opened")
 
 
 UNOPENED: Sealer = _Unopened()
-"""Instead of a sealer, for looking alone: sealed secrets are left out, so that records can be shown without the keys."""
+"""A substitute for a sealer, for read-only use: sealed secrets are omitted, so that records can be shown without the keys."""
 
 
 def kind_name(kind: type[Record]) -> str:
-    """The kind as messages and the `kind` field spell it: "group-snapshot"."""
+    """The kind as used in messages and in the `kind` field, for example "group-snapshot"."""
     return FORMS[kind].name
 
 
 def encode(record: Record, sealer: Sealer | None = None) -> dict[str, Any]:
-    """The record as a JSON object of plain dicts and lists.
+    """Convert a record to a JSON object of plain dicts and lists.
 
     Raises:
-        InvalidRequest: a field holds what its type forbids or JSON cannot hold.
+        InvalidRequest: the value of a field does not match its type, or cannot be represented in JSON.
     """
     form = FORMS[type(record)]
     body: dict[str, Any] = {"v": VERSION, "kind": form.name}
@@ -88,7 +88,7 @@ def encode(record: Record, sealer: Sealer | None = None) -> dict[str, Any]:
 
 
 def encode_for_display(record: Record) -> dict[str, Any]:
-    """`encode` without the secrets: `decode` takes it for a record that has none."""
+    """Convert a record without its secrets. `decode` accepts the result as a record without secrets."""
     form, body = FORMS[type(record)], encode(record)
     for path in form.secrets:
         holder, name = _holder(body, path)
@@ -98,10 +98,10 @@ def encode_for_display(record: Record) -> dict[str, Any]:
 
 
 def decode(kind: type[R], body: object, *, id: str, revision: str = "", sealer: Sealer | None = None) -> R:
-    """The record of that id in a JSON object that `encode` of this or another version made.
+    """Convert the output of `encode`, of this or another version, to a record.
 
     Raises:
-        CorruptRecord: it is anything else, or cannot be unsealed.
+        CorruptRecord: the object is not such a record, has another id, or cannot be unsealed.
     """
     form = FORMS[kind]
     try:
@@ -113,26 +113,26 @@ def decode(kind: type[R], body: object, *, id: str, revision: str = "", sealer: 
     if unknown:
         values["unknown"] = unknown
     values["revision"] = revision
-    made: R = form.make(values)
-    return made
+    record: R = form.make(values)
+    return record
 
 
 def to_text(record: Record, sealer: Sealer | None = None) -> str:
-    """`encode` as ASCII text without blanks."""
+    """Like `encode`, as ASCII text without white space."""
     return _to_text(encode(record, sealer))
 
 
 def from_text(kind: type[R], text: str | bytes, *, id: str, revision: str = "", sealer: Sealer | None = None) -> R:
-    """`decode` of a text. Raises CorruptRecord."""
+    """Like `decode`, from text. Raises CorruptRecord."""
     try:
         body = _parsed(text)
     except (ValueError, RecursionError):
-        raise CorruptRecord(kind_name(kind), id, "it is not JSON") from None
+        raise CorruptRecord(kind_name(kind), id, "not valid JSON") from None
     return decode(kind, body, id=id, revision=revision, sealer=sealer)
 
 
 def _parsed(text: str | bytes) -> Any:
-    """Without the search for blanks around it, of which `to_text` writes none: half of the time of a short text."""
+    """Parse JSON. Skips the search for surrounding white space where possible, which takes half of the time for a short text."""
     if type(text) is str and text.startswith("{"):
         body, end = _raw_decode(text)
         if end == len(text):
@@ -141,10 +141,10 @@ def _parsed(text: str | bytes) -> Any:
 
 
 def keys(record: Record) -> dict[str, str]:
-    """The id and the INDEXED fields: what a store keeps beside the body to find it.
+    """The id and the INDEXED fields, which a store keeps next to the body as search keys.
 
     Raises:
-        InvalidRequest: one is too long to be indexed, or holds a character that not every store can keep.
+        InvalidRequest: a key is too long, or contains a character that not all stores support.
     """
     found = {"id": record.id}
     for name in INDEXED[type(record)]:
@@ -158,43 +158,43 @@ def keys(record: Record) -> dict[str, str]:
 
 
 def raw_keys(kind: type[Record], id: str, body: object) -> dict[str, str]:
-    """As `keys`, of an object that may not be readable: what is no text counts as empty."""
+    """Like `keys`, for an object that may be unreadable. Values other than text count as empty."""
     known = body if isinstance(body, dict) else {}
     return {"id": id, **{name: value if isinstance(value := known.get(name), str) else "" for name in INDEXED[kind]}}
 
 
 def _unfit(key: str) -> str:
     if "\0" in key:
-        return "must not hold a NUL character"
+        return "must not contain a NUL character"
     try:
         size = len(key.encode())
     except UnicodeEncodeError:
         return "is not valid Unicode"
-    return f"takes {size} bytes in UTF-8; the most is {MAX_KEY_BYTES}" if size > MAX_KEY_BYTES else ""
+    return f"must be at most {MAX_KEY_BYTES} bytes in UTF-8 (got {size})" if size > MAX_KEY_BYTES else ""
 
 
 def _opened(form: Form, body: object, id: str, sealer: Sealer | None) -> dict[str, Any]:
-    """The body when it is one that this program may read, its secrets at their places. Raises WrongValue."""
+    """Check kind and version, and return the body with unsealed secrets. Raises WrongValue."""
     if type(body) is not dict:
-        raise WrongValue("it is not a JSON object")
+        raise WrongValue("not a JSON object")
     if body.get("kind") != form.name:
-        raise WrongValue(f"it says it is a {body.get('kind')!r}")
+        raise WrongValue(f"its kind is {body.get('kind')!r}")
     version = body.get("v")
     if version != VERSION:
         newer = isinstance(version, int) and version > VERSION
         raise WrongValue(
-            f"it is of version {version!r}; this program reads version {VERSION}" + (": upgrade it" if newer else "")
+            f"unsupported version {version!r}; supported: {VERSION}" + ("; upgrade csi-cinderlib" if newer else "")
         )
     return _unseal(form, body, body["sealed"], id, sealer) if "sealed" in body else body
 
 
 def _same_id(found: str, id: str) -> None:
     if found != id:
-        raise WrongValue(f"it holds the id {found!r}")
+        raise WrongValue(f"it contains the id {found!r}")
 
 
 def _merge(body: dict[str, Any], unknown: Mapping[str, Any]) -> None:
-    """Put back what a newer version wrote, in nested objects and lists of objects too; what is known wins."""
+    """Restore fields of a newer version, also in nested objects and lists of objects. Known fields take precedence."""
     for name, value in unknown.items():
         present = body.setdefault(name, value)
         if present is value:
@@ -225,11 +225,11 @@ def _holder(body: dict[str, Any], path: str) -> tuple[dict[str, Any] | None, str
 
 
 def _unseal(form: Form, body: dict[str, Any], sealed: object, id: str, sealer: Sealer | None) -> dict[str, Any]:
-    """A copy of the body with the secrets at their places. Raises WrongValue."""
+    """Return a copy of the body with the secrets in their fields. Raises WrongValue."""
     if type(sealed) is not dict:
-        raise WrongValue("is not an object", "sealed")
+        raise WrongValue("must be an object", "sealed")
     if sealer is None:
-        raise WrongValue("its secrets are sealed and this program was given no key", "sealed")
+        raise WrongValue("its secrets are sealed, and no sealing key is configured", "sealed")
     body = {name: value for name, value in body.items() if name != "sealed"}
     if sealer is UNOPENED:
         return body
@@ -243,7 +243,7 @@ def _unseal(form: Form, body: dict[str, Any], sealed: object, id: str, sealer: S
         except DriverError as error:
             raise WrongValue(str(error), path) from error
         except (ValueError, TypeError):
-            raise WrongValue("was not sealed by this program", path) from None
+            raise WrongValue("was not sealed by csi-cinderlib", path) from None
         if (of, of_id, of_path) != (form.name, id, path):
             raise WrongValue("belongs to another record", path)
         outer, dot, inner = path.partition(".")

@@ -1,4 +1,4 @@
-"""How each dataclass of the model looks in JSON: made once from its fields, then as quick as if written by hand."""
+"""The JSON form of each dataclass of the model, compiled once from its fields."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _CAPABILITY = frozenset({"access_mode", "mount", "block"})
 
 
 class Form:
-    """One dataclass and its JSON object.
+    """The JSON form of a dataclass.
 
     Attributes:
-        name: the class in lower case with hyphens: "group-snapshot".
-        mandatory: the fields without which an object cannot be read.
-        secrets: dotted paths of the fields that are sealed.
-        make: the dataclass of what `read` answers.
+        name: the class name in lower case with hyphens, for example "group-snapshot".
+        mandatory: fields that an object must contain to be readable.
+        secrets: dotted paths of the sealed fields.
+        make: creates the dataclass from the values that `read` returns.
         schema: the JSON schema of the object; other properties are allowed and kept.
     """
 
@@ -54,7 +54,7 @@ class Form:
         }
 
     def write(self, value: object, body: dict[str, Any]) -> dict[str, Any]:
-        """Put the fields into `body`. Raises WrongValue."""
+        """Write the fields to `body`. Raises WrongValue."""
         name = ""
         try:
             for name, write, left_out in self._writing:
@@ -66,7 +66,7 @@ class Form:
         return body
 
     def read(self, body: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The arguments for the dataclass, and what of the object is not known here. Raises WrongValue."""
+        """Return the values of the fields, and the unknown parts of the object. Raises WrongValue."""
         if type(body) is not dict:
             raise WrongValue(f"must be an object, not {word(body)}")
         texts, simple, nested = self._texts, self._simple, self._nested
@@ -93,7 +93,7 @@ class Form:
 
     @functools.cached_property
     def coder(self) -> Coder:
-        """For a field of this type in another dataclass."""
+        """The coder for a field of this type in another dataclass."""
         kind = self.kind
 
         def write(value: Any) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _is_required(item: Field[Any]) -> bool:
 
 
 def _left_out(item: Field[Any]) -> object:
-    """The value that is not written: an empty default. A number, a flag or a word may get another default one day."""
+    """The value that is omitted, which is an empty default. Defaults of other fields may change, so those are always written."""
     default = item.default
     if is_dataclass(default) and not isinstance(default, type):
         return default if form_of(type(default)).write(default, {}) == {} else _ALWAYS_WRITTEN
@@ -137,7 +137,7 @@ def _coder(hint: Any) -> Coder:
     hint = getattr(hint, "__supertype__", hint)
     if hint in SCALARS:
         return SCALARS[hint]
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):  # X | None, and None is left out
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):  # X | None; None is omitted
         (inner,) = (arm for arm in typing.get_args(hint) if arm is not type(None))
         return _coder(inner)
     if typing.get_origin(hint) is tuple:
@@ -151,12 +151,12 @@ def _coder(hint: Any) -> Coder:
 
 @functools.lru_cache(maxsize=256)
 def _usual(fs_type: str, mode: AccessMode) -> Capability:
-    """Most volumes have this one capability: it cannot be changed, so they may share it."""
+    """The most common capability. It is immutable, so volumes share one object."""
     return Capability(Mount(fs_type), mode)
 
 
 def _capability() -> Coder:
-    """The one union: `mount` or `block` beside the access mode, as CSI spells it."""
+    """The coder of a capability, the only union: `mount` or `block` next to the access mode, named as in CSI."""
     mode, mount = choice(AccessMode), form_of(Mount).coder
 
     def write(value: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The JSON schema of the records, from the model: what `docs/reference/records.schema.json` is made of."""
+"""Generates the JSON schema of the records, `docs/reference/records.schema.json`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from csi_cinderlib.persistence.codec import FORMS, VERSION
 
 
 def schema() -> Mapping[str, Any]:
-    """Draft 2020-12. One definition per kind; a document is a record of any of them."""
+    """A schema in draft 2020-12 with one definition per kind. A document is a record of any kind."""
     definitions = {form.name: _definition(form.name, form.schema, form.secrets) for form in FORMS.values()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Records of csi-cinderlib, version {VERSION}",
-        "description": "Empty fields are left out. Unknown properties are kept. Secrets may stand in `sealed`, by their path.",
+        "description": "Empty fields are left out. Unknown properties are kept. Secrets may be stored in `sealed`, by their path.",
         "oneOf": [{"$ref": f"#/$defs/{name}"} for name in definitions],
         "$defs": definitions,
     }

@@ -1,9 +1,9 @@
-"""One active controller: the process that holds the installation's lease calls drivers and changes records; the others stand by.
+"""The lease of the active controller. Its holder calls drivers and changes records; other controllers are on standby.
 
-The lease lies where the records lie, so that all processes that share the records share it. It works as the leader election of
-Kubernetes' own components (client-go, tools/leaderelection). The holder renews it. Another process takes it over when it has seen no
-renewal for the lease's duration, by its own clock: the clocks of two machines are never compared. The holder stops acting earlier,
-at the renew deadline, counted from before it sent its last successful renewal. So it has always stopped before another one begins.
+The lease is stored with the records, so that all processes that share the records share it. It works like the leader election of
+Kubernetes components (client-go, tools/leaderelection). The holder renews it. Another process takes it over if it has seen no renewal
+for the duration of the lease by its own clock; clocks of different machines are never compared. The holder stops acting earlier, at the
+renew deadline, measured from before it sent its last successful renewal. So it always stops before another process starts.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from csi_cinderlib.model.records import EMPTY, OWN_KEYS, KeyValue
 from csi_cinderlib.persistence.api import Page, R, Store, Where
 
 KEY = f"{OWN_KEYS}lease"
-"""The id of the key-value that is the lease in a database."""
+"""The id of the key-value that contains the lease in a database."""
 UNREADABLE = "an unknown process"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """In seconds. With these, a standby takes over at most 19 s after the last renewal, and an idle holder makes 9 requests a minute.
+    """Times in seconds. By default a standby takes over within 19 s of the last renewal, and an idle holder makes 9 requests a minute.
 
     Attributes:
-        duration: after the last renewal that was seen, until another process takes the lease over.
-        deadline: after the last renewal, in which the holder may act. What it sent before has the rest of the duration to end.
+        duration: from the last observed renewal until another process takes over the lease.
+        deadline: from the last renewal, during which the holder may act. Requests sent before it have the rest of `duration` to end.
         renew: between two renewals.
-        retry: after a renewal that failed. Two that get no answer, or six that are refused, fit before the deadline.
-        look: between two looks of a standby.
+        retry: after a failed renewal. Two unanswered or six refused renewals fit before the deadline.
+        look: between two checks by a standby.
     """
 
     duration: float = 17.0
@@ -48,16 +48,16 @@ TIMING = Timing()
 
 
 def unshared() -> None:
-    """`Lease.check` of a process that has its store for itself: by SQLite's lock file, say."""
+    """Replaces `Lease.check` in a process with exclusive access to its store, for example by SQLite's lock file."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a lease's record says.
+    """The content of a lease record.
 
     Attributes:
-        holder: "" if nobody holds it.
-        seconds: its duration, as its holder wrote it.
+        holder: "" if the lease is free.
+        seconds: duration of the lease as its holder wrote it.
         revision: changes with each write; "" if there is no record yet.
     """
 
@@ -67,20 +67,20 @@ class State:
 
 
 class Record(Protocol):
-    """Where a lease is kept. Both methods may raise StoreUnavailable."""
+    """Access to a lease record. Both methods may raise StoreUnavailable."""
 
     def read(self) -> State: ...
 
     def write(self, holder: str, seconds: float, seen: State) -> State:
-        """Raises StaleRecord when it has changed since it was `seen`."""
+        """Raises StaleRecord if the record has changed since `seen`."""
 
 
 class StoredLease:
-    """In a store, as a key-value.
+    """A lease in a store, as a key-value.
 
     Args:
-        plain: the same store, opened without a sealer and so with connections of its own. A process without the key of the
-            last holder must be able to take the lease over, and renewals must not queue behind other statements.
+        plain: the same store, opened without a sealer and with separate connections. A process without the key of the last
+            holder must be able to take over the lease, and renewals must not wait for other statements.
     """
 
     def __init__(self, store: Store, plain: Store) -> None:
@@ -89,7 +89,7 @@ class StoredLease:
 
     def read(self) -> State:
         try:
-            record = self._store.get(KeyValue, KEY)  # may have been sealed by an import, or with a new key
+            record = self._store.get(KeyValue, KEY)  # it may be sealed after an import or a key rotation
         except NotFound:
             return State()
         try:
@@ -109,11 +109,11 @@ class StoredLease:
 
 
 class Lease:
-    """This process' part in the lease. `check` may be called by any thread, the other methods by one thread at a time.
+    """The lease as seen by this process. Any thread can call `check`; only one thread at a time the other methods.
 
     Args:
-        identity: no other process that runs has it. A record that names it was left by a predecessor of this process, which has ended.
-        deadline: kept at the time until which the holder may act, for the processes that share it.
+        identity: unique among running processes. A record with this identity was left by an ended predecessor of this process.
+        deadline: shared with other processes; updated to the time until which the holder may act.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Lease:
         self.identity = identity
         self.timing = timing
         self.holder = ""
-        """Who had it at the last look."""
+        """The holder at the last check."""
         self._record = record
         self._now = clock
         self._deadline = deadline or Deadline()
@@ -147,18 +147,18 @@ class Lease:
         began = self._now()
         try:
             self._state = self._record.write(self.identity, self.timing.duration, self._state)
-        except StaleRecord:  # another one was quicker
+        except StaleRecord:  # another process was faster
             return False
         self._deadline.set(began + self.timing.deadline)
         return True
 
     def next_look(self) -> float:
-        """Seconds until `acquire` is worth another attempt."""
+        """Seconds to wait before the next `acquire`."""
         left = self._expires_in()
         return min(self.timing.look, left) if left > 0 else self.timing.look
 
     def renew(self) -> None:
-        """Raises LeaseLost when this process does not hold the lease any more, StoreUnavailable when it could not tell."""
+        """Raises LeaseLost if this process no longer holds the lease, StoreUnavailable if this is unknown."""
         self.check()
         began = self._now()
         try:
@@ -169,16 +169,16 @@ class Lease:
         self._deadline.set(began + self.timing.deadline)
 
     def remaining(self) -> float:
-        """Seconds in which this process may still act; none or less once the lease is lost."""
+        """Seconds for which this process may still act; 0 or less after the lease is lost."""
         return self._deadline.until - self._now()
 
     def check(self) -> None:
-        """Asks nothing of anybody. Raises LeaseLost when this process must not act."""
+        """Raises LeaseLost if this process must not act. Sends no request."""
         if self._now() >= self._deadline.until:
             raise LeaseLost("this process does not hold the lease of the active controller")
 
     def release(self) -> None:
-        """Let another process take over at once. From now on this one must not act; failing is no harm."""
+        """Release the lease, so that another process can take over at once. This process must not act afterwards. Errors are ignored."""
         if self.remaining() <= 0:
             return
         self._deadline.set(-math.inf)
@@ -189,18 +189,18 @@ class Lease:
         return self._seen_at + self._state.seconds - self._now()
 
     def _put(self, holder: str) -> State:
-        """Write as the holder. Raises LeaseLost when another process is."""
+        """Write as the holder. Raises LeaseLost if another process holds the lease."""
         try:
             return self._record.write(holder, self.timing.duration, self._state)
-        except StaleRecord:  # by a renewal whose answer was lost, or by a new key that seals all records
+        except StaleRecord:  # changed by a renewal with a lost answer, or by re-sealing with a new key
             self._state = self._record.read()
         if self._state.holder != self.identity:
-            raise LeaseLost(f"{self._state.holder or 'nobody'} holds the lease of the active controller")
+            raise LeaseLost(f"{self._state.holder or 'no process'} holds the lease of the active controller")
         return self._record.write(holder, self.timing.duration, self._state)
 
 
 class LeasedStore:
-    """A store that refuses to write once the lease is lost. See `persistence.api.Store`.
+    """A store that refuses writes after the lease is lost. See `persistence.api.Store`.
 
     Args:
         check: raises LeaseLost.

@@ -1,4 +1,4 @@
-"""A store that lives as long as its process: for tests, and for library users who keep the records themselves."""
+"""A store in memory, for tests and for library users who store the records themselves."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from csi_cinderlib.persistence.queries import check_query, has_snapshots, wanted
 from csi_cinderlib.persistence.revisions import following
 
 
-def open_store(options: Mapping[str, object], *, state_dir: Path, sealer: Sealer | None) -> Store:  # noqa: ARG001  # a plugin takes it
-    """The plugin. It has no options and leaves the state directory alone."""
+def open_store(options: Mapping[str, object], *, state_dir: Path, sealer: Sealer | None) -> Store:  # noqa: ARG001  # required by the protocol
+    """The plugin `memory`. It has no options and does not use the state directory."""
     check_options(options, ())
     return MemoryStore(sealer)
 
 
 @dataclass(slots=True)
 class _Row:
-    """As in a database: the body as text, so that no caller shares a mutable mapping with the store."""
+    """A row as in a database. The body is text, so that callers share no mutable mapping with the store."""
 
     revision: str
     keys: Mapping[str, str]
@@ -60,7 +60,7 @@ class _Table:
                 del self.index[key]
 
     def find(self, where: Mapping[str, tuple[str, ...]]) -> list[str]:
-        """Sorted ids; by the most selective field first."""
+        """Return sorted ids, starting with the most selective field."""
         if not where:
             return self.ids
         lists = {name: [self.index.get((name, value), []) for value in values] for name, values in where.items()}
@@ -132,10 +132,10 @@ class MemoryStore:
         return Page(tuple(records), rows[-1][0] if more else "", tuple(corrupt))
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to release."""
 
     def _put_raw(self, kind: type[Record], id: str, revision: str, body: str) -> None:
-        """With the lock held: a body from elsewhere, readable or not; found by what of its keys can be read."""
+        """Store a body from a document, readable or not, with its readable keys. Call it with the lock held."""
         try:
             keys = codec.raw_keys(kind, id, json.loads(body))
         except ValueError:

@@ -1,4 +1,4 @@
-"""Changes of records that others may change at the same time."""
+"""Changes of records that other callers may change at the same time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ATTEMPTS = 10
 
 
 def change(store: Store, record: R, change: Callable[[R], R]) -> R:
-    """Store `change(record)`. Whoever changed the record meanwhile keeps what he did: `change` is applied on top of it."""
+    """Store `change(record)`. If the record was changed concurrently, `change` is applied again to the new version."""
     for _ in range(_ATTEMPTS):
         changed = change(record)
         if changed == record:

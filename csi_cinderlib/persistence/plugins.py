@@ -1,4 +1,4 @@
-"""Finding a metadata store by its plugin's name."""
+"""Lookup of metadata store plugins by name."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ GROUP = "csi_cinderlib.persistence"
 
 
 def known() -> tuple[str, ...]:
-    """The names of the plugins that are installed."""
+    """The names of the installed plugins."""
     return tuple(sorted(entry_points(group=GROUP).names))
 
 
 def open_store(
     plugin: str, options: Mapping[str, object] | None = None, *, state_dir: Path, sealer: Sealer | None = None
 ) -> Store:
-    """Open the store of that plugin.
+    """Open a store of the given plugin.
 
     Raises:
-        ConfigurationError: no such plugin (lists the known ones), or it cannot be loaded, or an option is wrong.
+        ConfigurationError: the plugin does not exist (lists the installed ones) or cannot be loaded, or an option is invalid.
         StoreUnavailable: the store cannot be reached right now.
     """
     found = find(plugin)
@@ -32,23 +32,23 @@ def open_store(
 
 
 def find(plugin: str) -> Plugin:
-    """The plugin of that name. Raises ConfigurationError."""
+    """Return the plugin of the given name. Raises ConfigurationError."""
     found = {point.name: point for point in entry_points(group=GROUP, name=plugin)}
     if not found:
-        raise ConfigurationError("store.plugin", f"there is no plugin {plugin!r}; installed are: {', '.join(known())}")
+        raise ConfigurationError("store.plugin", f"unsupported plugin {plugin!r}; installed: {', '.join(known())}")
     return _load(found[plugin])
 
 
 def check_options(options: Mapping[str, object], allowed: Collection[str]) -> None:
-    """For plugins: refuse what a misspelt option would leave without effect.
+    """Reject unknown options, so that a misspelt one is not silently ignored.
 
     Raises:
-        ConfigurationError: names the first option that is not allowed.
+        ConfigurationError: names the first unknown option.
     """
     for name in options:
         if name not in allowed:
             choices = ", ".join(sorted(allowed)) or "none"
-            raise ConfigurationError(f"store.options.{name}", f"is not an option of this plugin; it has: {choices}")
+            raise ConfigurationError(f"store.options.{name}", f"unknown option of this plugin; supported: {choices}")
 
 
 def _load(point: EntryPoint) -> Plugin:
@@ -56,8 +56,8 @@ def _load(point: EntryPoint) -> Plugin:
         plugin: Plugin = point.load()
     except ModuleNotFoundError as missing:
         raise ConfigurationError(
-            "store.plugin", f"the plugin {point.name!r} needs the Python package of the module {missing.name!r}"
+            "store.plugin", f"plugin {point.name!r} needs the Python module {missing.name!r}, which is not installed"
         ) from missing
     except (ImportError, AttributeError) as broken:
-        raise ConfigurationError("store.plugin", f"the plugin {point.name!r} cannot be loaded: {broken}") from broken
+        raise ConfigurationError("store.plugin", f"cannot load the plugin {point.name!r}: {broken}") from broken
     return plugin

@@ -1,7 +1,7 @@
-"""Records that the caller keeps: `dump` gives everything as one JSON text, `load` brings it back exactly, revisions too.
+"""A store for callers that keep the records themselves: `dump` returns all records as one JSON text, `load` restores them exactly.
 
-The text is versioned. Fields, kinds of records and whole records that this version does not know or cannot read are kept and
-written again. `dump_record` and `load_record` do the same for a single record.
+The text is versioned. Unknown fields and kinds, and unreadable records, are kept and written again. `dump_record` and `load_record`
+do the same for a single record.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ FORMAT = "csi-cinderlib/records"
 VERSION = 1
 
 
-def open_store(options: Mapping[str, object], *, state_dir: Path, sealer: Sealer | None) -> Store:  # noqa: ARG001  # a plugin takes it
-    """The plugin. Its one option, `document`, is what `StatelessStore.dump` gave, if anything."""
+def open_store(options: Mapping[str, object], *, state_dir: Path, sealer: Sealer | None) -> Store:  # noqa: ARG001  # required by the protocol
+    """The plugin `stateless`. Its only option, `document`, is the optional output of `StatelessStore.dump`."""
     check_options(options, ("document",))
     store = StatelessStore(sealer)
     if document := options.get("document"):
@@ -35,14 +35,14 @@ def open_store(options: Mapping[str, object], *, state_dir: Path, sealer: Sealer
 
 
 class StatelessStore(MemoryStore):
-    """A store in memory whose contents the caller takes along as text."""
+    """A store in memory whose contents the caller keeps as text."""
 
     def __init__(self, sealer: Sealer | None = None) -> None:
         super().__init__(sealer)
         self._foreign: list[Any] = []
 
     def dump(self) -> str:
-        """Everything, secrets sealed if there is a sealer and in plain otherwise."""
+        """Return all records. Secrets are sealed with a sealer and in plain text otherwise."""
         with self._lock:
             records = [
                 {"kind": codec.kind_name(kind), "id": id, "revision": row.revision, "record": _as_json(row.body)}
@@ -54,10 +54,10 @@ class StatelessStore(MemoryStore):
             )
 
     def load(self, document: str) -> None:
-        """Take over what `dump` gave, in addition to what is here; a record of the same id is replaced.
+        """Add the output of `dump` to this store. Records with the same id are replaced.
 
         Raises:
-            InvalidRequest: it is not such a document, or is one of a newer, incompatible version.
+            InvalidRequest: it is not such a document, or it is of a newer, incompatible version.
         """
         records = _records(document)
         loaded = []
@@ -66,7 +66,7 @@ class StatelessStore(MemoryStore):
                 kind = codec.BY_NAME.get(item["kind"])
                 loaded.append((kind, item["id"], item["revision"], item["record"], item))
             except (KeyError, TypeError):
-                raise InvalidRequest("document", "holds a record without kind, id and revision") from None
+                raise InvalidRequest("document", "contains a record without kind, id and revision") from None
         with self._lock:
             for kind, id, revision, body, item in loaded:
                 if kind is None:
@@ -84,10 +84,10 @@ def dump_record(record: Record, sealer: Sealer | None = None) -> str:
 
 
 def load_record(kind: type[R], text: str, sealer: Sealer | None = None) -> R:
-    """What `dump_record` gave.
+    """Return the record in the output of `dump_record`.
 
     Raises:
-        InvalidRequest: it is something else.
+        InvalidRequest: the text is not such output.
         CorruptRecord: the record in it cannot be read.
     """
     document = _document(text)
@@ -99,7 +99,7 @@ def load_record(kind: type[R], text: str, sealer: Sealer | None = None) -> R:
 def _records(text: str) -> list[Any]:
     records = _document(text).get("records")
     if not isinstance(records, list):
-        raise InvalidRequest("document", "holds no list of records")
+        raise InvalidRequest("document", "contains no list of records")
     return records
 
 
@@ -107,16 +107,16 @@ def _document(text: str) -> dict[str, Any]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        raise InvalidRequest("document", "is not JSON") from None
+        raise InvalidRequest("document", "is not valid JSON") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise InvalidRequest("document", f"is not of the format {FORMAT!r}")
+        raise InvalidRequest("document", f"must have the format {FORMAT!r}")
     if document.get("v") != VERSION:
-        raise InvalidRequest("document", f"is of version {document.get('v')!r}; this program reads version {VERSION}")
+        raise InvalidRequest("document", f"unsupported version {document.get('v')!r}; supported: {VERSION}")
     return document
 
 
 def _as_json(body: str) -> Any:
-    """A text that is no JSON is a corrupt record: it is taken along as it is."""
+    """Parse the body. A corrupt body, which is not JSON, is kept as text."""
     try:
         return json.loads(body)
     except ValueError:

@@ -1,11 +1,11 @@
-"""Everything from one store to another, of whatever plugin, by a file of one record a line.
+"""Export and import of all records between stores of any plugin, in a file with one record per line.
 
     {"format": "csi-cinderlib/export", "v": 1}
-    {"v": 1, "kind": "volume", "id": ...}             as `codec.encode` makes it, volumes before what belongs to them
+    {"v": 1, "kind": "volume", "id": ...}             output of `codec.encode`; volumes before dependent records
     ...
     {"records": {"volume": 2, ...}, "sha256": ...}    of all bytes before this line
 
-Both directions are verified: an export reads the store a second time, an import reads the store that it filled.
+Both directions are verified: an export reads the store again, and an import reads the store after filling it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from csi_cinderlib.persistence.iteration import PAGE, pages
 FORMAT = "csi-cinderlib/export"
 VERSION = 1
 WRITERS = 8
-"""Threads that import: a server answers one caller at a time slowly, several at once well."""
+"""Threads that import in parallel, because a server is slow for a single caller."""
 
 Key = tuple[str, str]
 """Kind and id."""
@@ -38,7 +38,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Transferred:
-    """What was moved: records by kind, and, only if that was asked for, the ("kind", "id") of those that cannot be read."""
+    """Transferred records by kind, and the ("kind", "id") of unreadable records that were skipped on request."""
 
     records: Mapping[str, int]
     corrupt: tuple[Key, ...] = ()
@@ -60,20 +60,20 @@ def export(
     skip_corrupt: bool = False,
     progress: Progress | None = None,
 ) -> Transferred:
-    """Write a new file of mode 0600 that appears only when it is whole. Secrets are in plain unless a sealer is given.
+    """Write a new file with mode 0600, which appears only when it is complete. Secrets are in plain text without a sealer.
 
     Raises:
-        InvalidRequest: the file exists or cannot be made.
-        CorruptRecord: a record cannot be read, so that the file would lack it.
-        OperationPending: somebody wrote to the store meanwhile.
+        InvalidRequest: the file exists or cannot be created.
+        CorruptRecord: a record cannot be read, so the export would be incomplete.
+        OperationPending: the store was changed during the export.
     """
     part = path.with_name(f"{path.name}.part")
     if path.exists():
-        raise InvalidRequest(str(path), "exists already")
+        raise InvalidRequest(str(path), "already exists")
     try:
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise InvalidRequest(str(part), f"cannot be made: {error.strerror}") from None
+        raise InvalidRequest(str(part), f"cannot be created: {error.strerror}") from None
     try:
         with os.fdopen(fd, "wb") as stream:
             done = write(store, stream, sealer=sealer, skip_corrupt=skip_corrupt, progress=progress)
@@ -86,7 +86,7 @@ def export(
 
 
 def import_(store: Store, path: Path, *, sealer: Sealer | None = None, progress: Progress | None = None) -> Transferred:
-    """Add what `export` wrote. Raises what `read` raises."""
+    """Import a file that `export` wrote. Raises the errors of `read`."""
     try:
         stream = path.open("rb")
     except OSError as error:
@@ -103,7 +103,7 @@ def write(
     skip_corrupt: bool = False,
     progress: Progress | None = None,
 ) -> Transferred:
-    """As `export`, to an open file."""
+    """Like `export`, to an open file."""
     whole, progress = hashlib.sha256(), progress or Progress("")
 
     def line(value: object) -> None:
@@ -117,9 +117,11 @@ def write(
         line(codec.encode(record, sealer))
         exported.add(record)
     if corrupt and not skip_corrupt:
-        raise CorruptRecord(*corrupt[0], "the export would lack it")
+        raise CorruptRecord(
+            *corrupt[0], "the export would be incomplete; `csi-cinderlib export --skip-corrupt` leaves it out"
+        )
     if Content.of(progress.over("records verified", _records(store))) != exported:
-        raise OperationPending("somebody wrote to the store during the export: stop the controllers first")
+        raise OperationPending("the store was changed during the export; stop the controllers and try again")
     line({"records": dict(exported.counts), "sha256": whole.hexdigest()})
     return Transferred(dict(exported.counts), tuple(corrupt))
 
@@ -133,18 +135,18 @@ def read(
     progress: Progress | None = None,
     content: Content | None = None,
 ) -> Transferred:
-    """Add the records of an export. One that was broken off can be repeated: what is there already must be the same.
+    """Import the records of an export. An interrupted import can be repeated: records that exist must be identical.
 
-    The file is read from its start several times, one record at a time, so that its size does not matter.
+    The file is read several times from the start, one record at a time, so that memory use does not depend on its size.
 
     Args:
         content: what `examine` returned for this file; without it, the file is examined first.
 
     Raises:
-        InvalidRequest: the data are damaged, cut, or not an export of this version; nothing was added.
+        InvalidRequest: the data are damaged, truncated, or not an export of this version; nothing was added.
         CorruptRecord: a record cannot be read, or its key is missing; nothing was added.
-        AlreadyExists: the store holds something that the export does not; nothing was added.
-        PreconditionFailed: the store does not hold afterwards what was added.
+        AlreadyExists: the store contains a record that is not in the export; nothing was added.
+        PreconditionFailed: the store differs from the imported data afterwards.
     """
     progress = progress or Progress("")
     wanted = content or examine(stream, sealer=sealer, name=name, progress=progress)
@@ -164,7 +166,7 @@ def read(
         ),
     )
     if Content.of(progress.over("records verified", _records(store))) != wanted:
-        raise PreconditionFailed("the store does not hold what was imported: is somebody else writing to it?")
+        raise PreconditionFailed("the store differs from the imported data; check that no other process writes to it")
     return Transferred(dict(wanted.counts))
 
 
@@ -174,7 +176,7 @@ def examine(
     """Check a whole export and every record in it, without a store.
 
     Raises:
-        InvalidRequest: the data are damaged, cut, or not an export of this version.
+        InvalidRequest: the data are damaged, truncated, or not an export of this version.
         CorruptRecord: a record cannot be read, or its key is missing.
     """
     progress = progress or Progress("")
@@ -184,7 +186,7 @@ def examine(
 
 
 def _check_present(store: Store, present: Collection[bytes], records: Callable[[], Iterator[Any]], name: str) -> None:
-    """Raises AlreadyExists when the store holds a record that the export does not."""
+    """Raises AlreadyExists if the store contains a record that is not in the export."""
     foreign = set(present)
     for record in records():
         foreign.discard(_digest(record))
@@ -192,16 +194,18 @@ def _check_present(store: Store, present: Collection[bytes], records: Callable[[
         return
     key = next(_key(record) for record in _records(store) if _digest(record) in foreign)
     is_known = any(_key(record) == key for record in records())
-    raise AlreadyExists(*key, f"the store has it and {name} " + ("says otherwise" if is_known else "does not"))
+    raise AlreadyExists(
+        *key, f"its content differs from {name}" if is_known else f"it is not in {name}; import into an empty store"
+    )
 
 
 @dataclass(slots=True)
 class Content:
-    """What a number of records amount to, in whatever order they come: two stores hold the same if this is the same."""
+    """An order-independent summary of records. Two stores with equal summaries have the same records."""
 
     counts: Counter[str] = field(default_factory=Counter)
     total: int = 0
-    """The sum of their digests."""
+    """The sum of the digests."""
 
     def add(self, record: Any) -> None:
         self.counts[codec.kind_name(type(record))] += 1
@@ -216,7 +220,7 @@ class Content:
 
 
 def _records(store: Store, corrupt: list[Key] | None = None) -> Iterator[Any]:
-    """All records in an order in which they can be added; the keys of those that cannot be read are put into `corrupt`."""
+    """Yield all records in an order in which they can be added. Keys of unreadable records are appended to `corrupt`."""
     kinds: Sequence[Any] = KINDS
     for kind in kinds:
         for page in pages(store, kind):
@@ -230,12 +234,12 @@ def _key(record: Any) -> Key:
 
 
 def _digest(record: Any) -> bytes:
-    """Of the content, kind and id included, without the revision, which is each store's own."""
+    """The digest of the content with kind and id, without the revision, which differs between stores."""
     return hashlib.sha256(json.dumps(codec.encode(record), sort_keys=True).encode()).digest()
 
 
 def _add(store: Store, records: Iterable[Any]) -> None:
-    """Kind by kind, as an export has them, because what belongs to a volume needs it."""
+    """Add records kind by kind in the order of the export, because dependent records need their volume."""
     with ThreadPoolExecutor(WRITERS) as pool:
         for _, of_kind in groupby(records, type):
             while batch := list(islice(of_kind, PAGE)):
@@ -246,12 +250,12 @@ def _add(store: Store, records: Iterable[Any]) -> None:
 def _record(body: dict[str, Any], sealer: Sealer | None) -> Any:
     kind: Any = codec.BY_NAME.get(str(body.get("kind")))
     if kind is None:
-        raise InvalidRequest(f"kind {body.get('kind')!r}", "is unknown: a newer program made the export")
+        raise InvalidRequest(f"kind {body.get('kind')!r}", "is unknown; the export is from a newer csi-cinderlib")
     return codec.decode(kind, body, id=str(body.get("id", "")), sealer=sealer)
 
 
 def _verified(stream: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
-    """The records' objects, one after the other. What is wrong with the file is raised at the latest after the last one."""
+    """Yield the objects of the records. Raises for any damage of the file, at the latest after the last record."""
     stream.seek(0)
     whole, counts = hashlib.sha256(), Counter[str]()
     body: dict[str, Any] = {}
@@ -267,15 +271,15 @@ def _verified(stream: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
         if not is_last:
             whole.update(line)
     if "sha256" not in body or not line.endswith(b"\n"):
-        raise InvalidRequest(name, "is cut: its last line is missing")
+        raise InvalidRequest(name, "is truncated: the last line is missing")
     if body["sha256"] != whole.hexdigest():
-        raise InvalidRequest(name, "is damaged: its checksum does not fit")
+        raise InvalidRequest(name, "is damaged: the checksum does not match")
     if dict(counts) != body.get("records"):
-        raise InvalidRequest(name, f"holds {dict(counts)} and says that it holds {body.get('records')}")
+        raise InvalidRequest(name, f"is damaged: it contains {dict(counts)}, but declares {body.get('records')}")
 
 
 def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
-    """Each line with its number, and whether it is the last one. An empty file has one empty line."""
+    """Yield each line with its number and whether it is the last one. An empty file yields one empty line."""
     line = stream.readline()
     for number in count(1):
         following = stream.readline()
@@ -287,16 +291,16 @@ def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
 
 def _check_head(head: Mapping[str, Any], name: str) -> None:
     if head.get("format") != FORMAT:
-        raise InvalidRequest(name, f"is not of the format {FORMAT!r}")
+        raise InvalidRequest(name, f"must have the format {FORMAT!r}")
     if head.get("v") != VERSION:
-        raise InvalidRequest(name, f"is of version {head.get('v')!r}; this program reads version {VERSION}")
+        raise InvalidRequest(name, f"unsupported version {head.get('v')!r}; supported: {VERSION}")
 
 
 def _object(line: bytes, place: str) -> dict[str, Any]:
     try:
         body = json.loads(line)
     except ValueError:
-        raise InvalidRequest(place, "is not JSON") from None
+        raise InvalidRequest(place, "is not valid JSON") from None
     if not isinstance(body, dict):
-        raise InvalidRequest(place, "is not a JSON object")
+        raise InvalidRequest(place, "must be a JSON object")
     return body

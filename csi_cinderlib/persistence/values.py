@@ -1,4 +1,4 @@
-"""Single values as JSON holds them: checked when written and when read, so that nothing is stored that cannot be read back."""
+"""Conversion of single values to and from JSON. Values are checked on both, so that all stored values can be read back."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_DEPTH = 64
-"""Of nested objects and lists: far beyond what drivers answer, and far from Python's recursion limit."""
+"""Limit of nested objects and lists: far more than drivers return, and far less than Python's recursion limit."""
 
 
 class WrongValue(Exception):
-    """A value that its field cannot hold. The text never shows the value, which may be a secret.
+    """A value is not valid for its field. The message never contains the value, which may be a secret.
 
     Attributes:
         path: the field, dotted; "" for the object itself.
@@ -29,9 +29,9 @@ class WrongValue(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Coder:
-    """One type of value: how it is written to JSON and read from it (both raise WrongValue), and its JSON schema.
+    """Converts a type of value to JSON and back (both raise WrongValue), and has its JSON schema.
 
-    `read` of a nested value gives a pair: the value, and what of the JSON it does not know ({} if nothing).
+    `read` of a nested value returns a pair: the value, and the unknown parts of the JSON ({} if there are none).
     """
 
     write: Callable[[Any], Any]
@@ -41,7 +41,7 @@ class Coder:
 
 
 def word(value: object) -> str:
-    """What kind of JSON value that is."""
+    """The JSON type of a value, for messages."""
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
     return "null" if value is None else names.get(type(value), f"a {type(value).__name__}")
 
@@ -68,7 +68,7 @@ def _number(value: Any) -> int:
 
 def _texts(value: Any) -> dict[str, str]:
     if not isinstance(value, Mapping):
-        raise WrongValue(f"must be an object of texts, not {word(value)}")
+        raise WrongValue(f"must be an object with text values, not {word(value)}")
     for key, item in value.items():
         if type(key) is not str or type(item) is not str:
             raise WrongValue(f"must be text, not {word(item)}", str(key))
@@ -76,12 +76,12 @@ def _texts(value: Any) -> dict[str, str]:
 
 
 def _anything(value: Any, depth: int) -> Any:
-    """A copy in plain dicts and lists."""
+    """Copy a value to plain dicts and lists."""
     kind = type(value)
     if kind is str or kind is int or kind is bool or value is None:
         return value
     if depth > MAX_DEPTH:
-        raise WrongValue(f"is nested deeper than {MAX_DEPTH} levels")
+        raise WrongValue(f"must not be nested deeper than {MAX_DEPTH} levels")
     if kind is float:
         if math.isfinite(value):
             return value
@@ -101,7 +101,7 @@ def _object(value: Any, depth: int = 0) -> dict[str, Any]:
     copy = {}
     for key, item in value.items():
         if type(key) is not str:
-            raise WrongValue("must have texts as keys")
+            raise WrongValue("must have text keys")
         try:
             copy[key] = _anything(item, depth + 1)
         except WrongValue as wrong:
@@ -119,7 +119,7 @@ SCALARS: Mapping[Any, Coder] = {
 
 
 def choice(kind: type[enum.StrEnum]) -> Coder:
-    """One of the words of an enumeration."""
+    """The coder of an enumeration."""
     members: dict[str, enum.StrEnum] = {member.value: member for member in kind}
 
     def read(value: Any) -> enum.StrEnum:
@@ -132,7 +132,7 @@ def choice(kind: type[enum.StrEnum]) -> Coder:
 
 
 def listing(item: Coder) -> Coder:
-    """A tuple here, a list in JSON. What is not known of nested items is kept by their index."""
+    """The coder of a tuple, which is a list in JSON. Unknown parts of nested items are kept by index."""
     write_item, read_item = item.write, item.read
 
     def write(value: Any) -> list[Any]:

@@ -44,7 +44,7 @@ def test_the_error_names_the_busy_keys_alone() -> None:
     locks = KeyedLocks()
     with (
         locks.hold("b", "a"),
-        pytest.raises(OperationPending, match=r"another call is at work on a, b$"),
+        pytest.raises(OperationPending, match=r"another call is in progress for a, b$"),
         locks.hold("c", "b", shared=["a"]),
     ):
         pass

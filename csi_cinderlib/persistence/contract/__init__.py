@@ -1,7 +1,7 @@
-"""The rules of `persistence.api` as tests that come with the package, for every store and for every author of a plugin.
+"""Tests for the rules of `persistence.api`, shipped for authors of plugins.
 
     pytest --persistence-plugin=NAME [--persistence-options='{"url": ...}']
 
-runs them on the plugin of that name. To test more than the rules that need nothing but the plugin (corrupt records, secrets in the raw
-contents, a server that is killed), give a fixture `persistence_harness` of your own: see `contract.harness`.
+runs them on the plugin of that name. Some rules need more than the plugin (corrupt records, secrets in the raw contents, a killed server).
+To test them, define your own fixture `persistence_harness`; see `contract.harness`.
 """

@@ -1,4 +1,4 @@
-"""How the contract suite gets at a store, and at what lies beneath it."""
+"""Access of the contract suite to a store and its underlying storage."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from csi_cinderlib.persistence.plugins import open_store
 
 @dataclass(kw_only=True)
 class Harness:
-    """One empty store for one test. The last methods are for plugins' authors to fill in; unfilled, their tests are skipped.
+    """An empty store for a test. Plugin authors can override the last methods; without them, the tests that need them are skipped.
 
     Attributes:
-        options: JSON values only: child processes are given them too.
-        volumes: how many volumes the tests of concurrency make; fewer for a slow store.
-        patience: seconds that a restarted server may take.
+        options: JSON values only, because they are passed to child processes.
+        volumes: number of volumes in concurrency tests; use fewer for a slow store.
+        patience: seconds to wait for a restarted server.
     """
 
     plugin: str
@@ -33,36 +33,36 @@ class Harness:
         return open_store(self.plugin, self.options, state_dir=self.state_dir, sealer=sealer)
 
     def close(self, store: Store) -> None:
-        """What comes before another `open` in the same test."""
+        """Called before another `open` in the same test."""
         store.close()
 
-    def corrupt(self, kind: str, id: str) -> None:  # noqa: ARG002  # for those who override it
-        """Make the stored body of that record (by `codec.kind_name`) unreadable. No store is open."""
+    def corrupt(self, kind: str, id: str) -> None:  # noqa: ARG002  # for overrides
+        """Make the stored body of a record unreadable; `kind` is from `codec.kind_name`. No store is open."""
         pytest.skip(f"the harness of {self.plugin} cannot corrupt a record")
 
     def rename(self, kind: str, id: str, new_id: str) -> None:  # noqa: ARG002  # as above
-        """Make that record's stored body hold another id. No store is open."""
+        """Change the id in the stored body of a record. No store is open."""
         pytest.skip(f"the harness of {self.plugin} cannot change a record's id")
 
     def contents(self) -> bytes:
-        """Everything that the store wrote, raw. No store is open."""
+        """Return all data of the store, raw. No store is open."""
         pytest.skip(f"the harness of {self.plugin} cannot read the raw contents")
 
     def row_counts(self) -> Mapping[str, int]:
-        """How many rows each table, or objects each kind, has, beside those of the schema itself."""
+        """Return the number of rows per table, or objects per kind, without those of the schema."""
         pytest.skip(f"the harness of {self.plugin} cannot count rows")
 
     def kill_server(self) -> None:
-        """End the store's server by SIGKILL."""
-        pytest.skip(f"{self.plugin} has no server of its own, or its harness cannot kill it")
+        """Kill the server of the store with SIGKILL."""
+        pytest.skip(f"{self.plugin} has no server of its own, or the harness cannot kill it")
 
     def start_server(self) -> None:
-        """Start it again, at the same address."""
-        pytest.skip(f"{self.plugin} has no server of its own, or its harness cannot start it")
+        """Start the server again at the same address."""
+        pytest.skip(f"{self.plugin} has no server of its own, or the harness cannot start it")
 
 
 def wipe(store: Store) -> None:
-    """Remove everything, dependents first; for a store that outlives a test."""
+    """Remove all records, dependents first, from a store that is used by several tests."""
     kinds: Sequence[Any] = KINDS
     for kind in reversed(kinds):
         while records := store.page(kind, limit=500).records:

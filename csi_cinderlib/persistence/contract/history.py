@@ -1,4 +1,4 @@
-"""Writers who note what the store answered them, and checks whether the store kept its word."""
+"""Writers that record the answers of the store, and checks of the store against these records."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from csi_cinderlib.persistence.contract.samples import volume
 
 ADDED, REPLACED, REMOVED = "added", "replaced", "removed"
 LAST_COUNT = 3
-"""`live` replaces each volume so often."""
+"""How often `live` replaces each volume."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One answer of the store: the volume's state before and after, by revision, and the count that it holds since."""
+    """A successful write: revisions of the volume before and after, and its new count."""
 
     writer: str
     what: str
@@ -34,20 +34,20 @@ Emit = Callable[[Event], None]
 
 
 def _counted(record: Volume, count: int) -> Volume:
-    """The count in three places, so that half a write shows."""
+    """Set the count in three places, so that a partial write is detected."""
     return replace(record, message=str(count), metadata={"count": str(count)}, fields={"count": count})
 
 
 def count_of(record: Volume) -> int:
-    """Raises AssertionError when the record is a mixture of two writes."""
+    """Raises AssertionError if the record is a mixture of two writes."""
     count = int(record.message)
-    assert record.metadata == {"count": str(count)}, f"half a write: {record}"
-    assert record.fields == {"count": count}, f"half a write: {record}"
+    assert record.metadata == {"count": str(count)}, f"partial write: {record}"
+    assert record.fields == {"count": count}, f"partial write: {record}"
     return count
 
 
 def contend(store: Store, writer: str, ids: Sequence[str], emit: Emit) -> None:
-    """Try to create each volume, then count it up once, against all other writers."""
+    """Try to create each volume, then increment its count once, in competition with other writers."""
     for id in ids:
         try:
             record = store.add(_counted(volume(id, owner=writer), 0))
@@ -65,7 +65,7 @@ def contend(store: Store, writer: str, ids: Sequence[str], emit: Emit) -> None:
 
 
 def live(store: Store, writer: str, emit: Emit, stop: threading.Event) -> None:
-    """Volumes of one's own, one after the other: added, replaced a few times, every third one removed."""
+    """Add separate volumes one after the other, replace each a few times, and remove every third one."""
     for number in itertools.count():
         id = f"{writer}-{number:06}"
         record = store.add(_counted(volume(id), 0))
@@ -82,7 +82,7 @@ def live(store: Store, writer: str, emit: Emit, stop: threading.Event) -> None:
 
 
 def check_contest(store: Store, ids: Iterable[str], events: Iterable[Event], writers: int) -> None:
-    """Each volume was created once, and its writes form one unbroken chain that ends with what is stored."""
+    """Check that each volume was created once, and that its writes form an unbroken chain to the stored state."""
     by_id: dict[str, list[Event]] = defaultdict(list)
     for event in events:
         by_id[event.id].append(event)
@@ -90,7 +90,7 @@ def check_contest(store: Store, ids: Iterable[str], events: Iterable[Event], wri
         added = [event for event in by_id[id] if event.what == ADDED]
         replaced = [event for event in by_id[id] if event.what == REPLACED]
         assert len(added) == 1, f"volume {id} was created {len(added)} times"
-        assert len(replaced) == writers, f"volume {id}: {len(replaced)} of {writers} writers got an answer"
+        assert len(replaced) == writers, f"volume {id}: {len(replaced)} of {writers} writers succeeded"
         twice = [revision for revision, times in Counter(event.before for event in replaced).items() if times > 1]
         assert not twice, f"volume {id}: the update of {twice} was lost"
         successors = {event.before: event.after for event in replaced}
@@ -98,11 +98,13 @@ def check_contest(store: Store, ids: Iterable[str], events: Iterable[Event], wri
         for _ in replaced:
             revision = successors[revision]
         stored = store.get(Volume, id)
-        assert (stored.revision, count_of(stored)) == (revision, writers), f"volume {id} is not what was answered last"
+        assert (stored.revision, count_of(stored)) == (revision, writers), (
+            f"volume {id} differs from the last acknowledged write"
+        )
 
 
 def check_survival(store: Store, events: Iterable[Event]) -> int:
-    """What was answered before the crash is there; what was not is there whole, or not at all. Returns how many volumes."""
+    """Check that acknowledged writes survived the crash and others are complete or absent. Returns the number of volumes."""
     last: dict[str, Event] = {}
     for event in events:
         last[event.id] = event
@@ -110,11 +112,13 @@ def check_survival(store: Store, events: Iterable[Event]) -> int:
         stored = _find(store, id)
         may_be_gone = event.count == LAST_COUNT and int(id.rpartition("-")[2]) % 3 == 0
         if stored is None:
-            assert event.what == REMOVED or may_be_gone, f"volume {id} was answered ({event}) and is lost"
+            assert event.what == REMOVED or may_be_gone, f"volume {id} was acknowledged ({event}) and is lost"
             continue
-        assert event.what != REMOVED, f"volume {id} was removed and is back"
+        assert event.what != REMOVED, f"volume {id} was removed and reappeared"
         unanswered = count_of(stored) == event.count + 1
-        assert unanswered or stored.revision == event.after, f"volume {id}: {event} was answered, {stored} is stored"
+        assert unanswered or stored.revision == event.after, (
+            f"volume {id}: {event} was acknowledged, but {stored} is stored"
+        )
     for writer in {event.writer for event in last.values()}:
         number = max(int(event.id.rpartition("-")[2]) for event in last.values() if event.writer == writer) + 1
         begun = _find(store, f"{writer}-{number:06}")

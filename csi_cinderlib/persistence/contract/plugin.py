@@ -1,4 +1,4 @@
-"""The pytest plugin of the contract suite (entry point group `pytest11`). Without its option it does nothing."""
+"""The pytest plugin of the contract suite (entry point group `pytest11`). It does nothing without its option."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Collect the suite besides what the command line names."""
+    """Collect the suite in addition to the arguments of the command line."""
     if config.getoption("--persistence-plugin", default=""):
         config.args.append(str(_HERE / "test_contract.py"))
 
 
 @pytest.fixture
 def persistence_harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
-    """The store under test. Override it to give the suite more than the plugin's name."""
+    """The store under test. Override it for tests that need more than the plugin."""
     from csi_cinderlib.persistence.contract.harness import Harness, wipe
     from csi_cinderlib.persistence.contract.samples import Scrambler
 
@@ -51,7 +51,7 @@ def persistence_harness(request: pytest.FixtureRequest, tmp_path: Path) -> Itera
         state_dir=tmp_path,
         volumes=config.getoption("--persistence-volumes"),
     )
-    store = harness.open(Scrambler())  # reads what earlier tests sealed, and what they did not
+    store = harness.open(Scrambler())  # reads sealed and unsealed records of earlier tests
     if store.traits.durable:
         wipe(store)
     store.close()
@@ -60,7 +60,7 @@ def persistence_harness(request: pytest.FixtureRequest, tmp_path: Path) -> Itera
 
 @pytest.fixture
 def persistence_store(persistence_harness: Harness) -> Iterator[Store]:
-    """It, open, without a sealer."""
+    """The store under test, open and without a sealer."""
     store = persistence_harness.open()
     yield store
     persistence_harness.close(store)

@@ -1,4 +1,4 @@
-"""Records with every field set, and a sealer that needs no key."""
+"""Records with all fields set, and a sealer without a key."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from csi_cinderlib.model.records import (
 from csi_cinderlib.model.size import GiB
 
 ODD = 'Größe 🗄 \u2028 "quoted" \\ tab\t trailing '
-"""Text that some layer or other gets wrong."""
+"""Text that is often handled incorrectly."""
 
 NESTED: dict[str, object] = {
     "list": [1, 2.5, None, True, {"deep": [ODD]}],
@@ -141,13 +141,13 @@ NODE = Node(
 )
 
 RECORDS: tuple[Any, ...] = (VOLUME, SNAPSHOT, ATTACHMENT, GROUP, GROUP_SNAPSHOT, INITIATOR_DATA, KEY_VALUE, NODE)
-"""One of each kind, in an order in which they can be added. `Any`: the store's methods take one kind at a time."""
+"""One record of each kind, in an order in which they can be added. `Any`, because the methods of a store take one kind at a time."""
 SECRETS = (b"PLAIN-AUTH", b"PLAIN-CHAP", b"PLAIN-INITIATOR", b"PLAIN-VALUE")
-"""What must not be found in the contents of a store that has a sealer."""
+"""Secrets that must not be in the contents of a store with a sealer."""
 
 
 def volume(id: str, **values: Any) -> Volume:
-    """A plain volume."""
+    """A minimal volume."""
     return Volume(**{"id": id, "name": f"pvc-{id}", "backend": "array1", "size": GiB(1), **values})
 
 
@@ -161,7 +161,7 @@ def attachment(id: str, of: str, **values: Any) -> Attachment:
 
 
 class Scrambler:
-    """A sealer that hides text from a search, and from nobody else."""
+    """A sealer that obfuscates text, so that a search cannot find it. Not secure."""
 
     def __init__(self, key: str = "k1") -> None:
         self._prefix = f"scrambled:{key}:"
@@ -170,7 +170,7 @@ class Scrambler:
         return self._prefix + base64.b64encode(bytes(byte ^ 0x5A for byte in plain)).decode()
 
     def open(self, text: str, /) -> bytes:
-        """Raises ConfigurationError: another key sealed it."""
+        """Raises ConfigurationError if another key sealed the text."""
         if not text.startswith(self._prefix):
-            raise ConfigurationError("sealing_keys", f"there is no key {text.split(':')[1]!r}")
+            raise ConfigurationError("sealing_keys", f"unknown key {text.split(':')[1]!r}")
         return bytes(byte ^ 0x5A for byte in base64.b64decode(text.removeprefix(self._prefix)))

@@ -1,3 +1,3 @@
-"""The suite on the plugin that `--persistence-plugin` names."""
+"""The contract suite for the plugin of `--persistence-plugin`."""
 
-from csi_cinderlib.persistence.contract.rules import *  # noqa: F403  # pytest collects what it finds here
+from csi_cinderlib.persistence.contract.rules import *  # noqa: F403  # pytest collects the tests from this module

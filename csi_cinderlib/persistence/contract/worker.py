@@ -1,6 +1,6 @@
-"""A process of its own with several writing threads: `python -m csi_cinderlib.persistence.contract.worker`.
+"""A separate process with several writer threads: `python -m csi_cinderlib.persistence.contract.worker`.
 
-Standard input is one JSON object (see `Task`), standard output one JSON list per answer of the store, at once.
+Standard input is a JSON object (see `Task`). For each answer of the store, a JSON list is written to standard output at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from csi_cinderlib.persistence.contract.history import Event, contend, live
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What the process does: `contend` for the ids until done, or, with no ids, `live` until killed."""
+    """The task of the process: `contend` for the ids, or `live` until killed if there are no ids."""
 
     plugin: str
     options: dict[str, object]
@@ -33,7 +33,7 @@ class Task:
 
 @contextmanager
 def process(harness: Harness, writers: Sequence[str], ids: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
-    """Start one; it is killed at the end if it still runs."""
+    """Start a process; it is killed at the end if it is still running."""
     task = Task(
         plugin=harness.plugin, options=dict(harness.options), state_dir=str(harness.state_dir), writers=writers, ids=ids
     )
@@ -53,7 +53,7 @@ def process(harness: Harness, writers: Sequence[str], ids: Sequence[str] = ()) -
 
 
 def events_in(output: str) -> list[Event]:
-    """Whole lines only: the last one of a killed process may be cut."""
+    """Parse complete lines only: the last line of a killed process may be truncated."""
     return [Event(*json.loads(line)) for line in output.splitlines(keepends=True) if line.endswith("\n")]
 
 
@@ -62,7 +62,9 @@ def main() -> None:
     store = Harness(plugin=task.plugin, options=task.options, state_dir=Path(task.state_dir)).open()
 
     def emit(event: Event) -> None:
-        os.write(1, (json.dumps(astuple(event)) + "\n").encode())  # one system call: whole lines from all threads
+        os.write(
+            1, (json.dumps(astuple(event)) + "\n").encode()
+        )  # one system call, so that lines of threads do not mix
 
     def write(writer: str) -> None:
         if task.ids:

@@ -1,10 +1,10 @@
-"""Metadata as custom resources in a Kubernetes cluster: plugin `kubernetes`.
+"""The plugin `kubernetes`: metadata as custom resources in a Kubernetes cluster.
 
-Options (all may be left out inside a pod):
-    kubeconfig: path of a kubeconfig that logs in by a token or a client certificate; without it, the pod's own service account.
-    namespace: where the objects lie; without it, the pod's own namespace, or the kubeconfig's.
-    allow_unsealed: true lets records lie there in plain. For experiments: whoever may read the objects reads the secrets.
-        With `kubernetes` in the settings volumes are attached by keys alone, so there it serves for what attaches none.
+Options (all are optional inside a pod):
+    kubeconfig: path of a kubeconfig with a token or client certificate. Default: the service account of the pod.
+    namespace: namespace of the objects. Default: the namespace of the pod or of the kubeconfig.
+    allow_unsealed: true allows records in plain text. For experiments only: users who can read the objects can read the secrets.
+        With the setting `kubernetes`, attaching a volume needs keys, so this is useful only without attachments.
 """
 
 from __future__ import annotations
@@ -23,31 +23,29 @@ from csi_cinderlib.persistence.plugins import check_options
 def open_store(
     options: Mapping[str, object],
     *,
-    state_dir: Path,  # noqa: ARG001  # the protocol's; nothing of this store lies on this machine
+    state_dir: Path,  # noqa: ARG001  # required by the protocol; this store has no local files
     sealer: Sealer | None = None,
 ) -> KubernetesStore:
     """Open the store; the custom resource definitions must be installed.
 
     Raises:
-        ConfigurationError: an option is wrong, there is no sealing key, or the definitions are missing.
-        StoreUnavailable: the API server does not answer.
+        ConfigurationError: an option is invalid, there is no sealing key, or the definitions are missing.
+        StoreUnavailable: the API server does not respond.
     """
     reached = access(options)
     if sealer is None and options.get("allow_unsealed") is not True:
-        raise ConfigurationError(
-            "sealing_keys", "must hold a key: custom resources are read by many, so secrets in them are sealed"
-        )
+        raise ConfigurationError("sealing_keys", "must contain a key: secrets in custom resources must be sealed")
     store = KubernetesStore(Client(reached), reached.namespace, sealer)
     store.check()
     return store
 
 
 def open_for_reading(options: Mapping[str, object], sealer: Sealer | None) -> KubernetesStore:
-    """The same for a look, which needs no more rights than to what it reads.
+    """Open the store for reading, which needs only read permissions.
 
     Raises:
-        ConfigurationError: an option is wrong, or the definitions are missing.
-        StoreUnavailable: the API server does not answer.
+        ConfigurationError: an option is invalid, or the definitions are missing.
+        StoreUnavailable: the API server does not respond.
     """
     reached = access(options)
     store = KubernetesStore(Client(reached, connections=1), reached.namespace, sealer)
@@ -56,13 +54,13 @@ def open_for_reading(options: Mapping[str, object], sealer: Sealer | None) -> Ku
 
 
 def open_for_node(options: Mapping[str, object]) -> KubernetesStore:
-    """The same for a node, which may write its own `Node` record and nothing else, so nothing is checked beforehand."""
+    """Open the store for a node without checks. A node may write only its own `Node` record."""
     reached = access(options)
     return KubernetesStore(Client(reached, connections=1), reached.namespace, None)
 
 
 def access(options: Mapping[str, object]) -> Access:
-    """How these options reach the API server. Raises ConfigurationError."""
+    """Return the access to the API server from the options. Raises ConfigurationError."""
     check_options(options, ("kubeconfig", "namespace", "allow_unsealed"))
     for name in ("kubeconfig", "namespace"):
         if not isinstance(options.get(name, ""), str):

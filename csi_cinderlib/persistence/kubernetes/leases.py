@@ -1,4 +1,4 @@
-"""The lease of the active controller as an object that Kubernetes has for this purpose (coordination.k8s.io/v1): `kubectl get leases`."""
+"""The lease of the active controller as a Kubernetes Lease (coordination.k8s.io/v1): `kubectl get leases`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from csi_cinderlib.persistence.kubernetes.rest import ApiError, Client
 from csi_cinderlib.persistence.lease import State
 
 NAME = "csi-cinderlib-controller"
-"""One for each namespace, because a namespace is one store."""
+"""There is one lease per namespace, because a namespace is one store."""
 
 _API = "coordination.k8s.io/v1"
 
 
 class KubernetesLease:
-    """See `persistence.lease.Record`. The times in the object are for people; nothing here reads them."""
+    """See `persistence.lease.Record`. The times in the object are for people and are never read."""
 
     def __init__(self, client: Client, namespace: str) -> None:
         self._client = client
         self._path = f"/apis/{_API}/namespaces/{namespace}/leases"
         self._acquired = ("", "")
-        """A holder, and when it took the lease."""
+        """The holder, and when it acquired the lease."""
 
     def read(self) -> State:
         try:

@@ -1,4 +1,4 @@
-"""Ids and index values as Kubernetes accepts them: object names that keep the order of ids, labels that can be looked up."""
+"""Conversion of ids and index values to Kubernetes: object names that preserve the order of ids, and labels for lookups."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _FREE_TEXT = (KeyValue, InitiatorData)
 _MARK = "\0"
 _LONGEST = 90
-"""Bytes of a free-text id that keep their order in the name; beyond that a digest tells ids apart."""
+"""Bytes of a free-text id that determine the order of the name; a digest distinguishes longer ids."""
 
 
 def object_name(kind: type[Record], id: str) -> str:
-    """The object's name. Ids of most kinds are names already (UUIDs, node names).
+    """Return the name of the object. Ids of most kinds are valid names (UUIDs, node names).
 
-    Keys of the library's users are free text: base32hex, whose alphabet sorts as the bytes do, so that lists walk in id order.
+    Keys of library users are free text. They are encoded as base32hex, which preserves the byte order, so that lists are in id order.
     """
     if kind not in _FREE_TEXT and len(id) <= MAX_NAME and _NAME.fullmatch(id):
         return id
@@ -35,20 +35,20 @@ def object_name(kind: type[Record], id: str) -> str:
 
 
 def place(kind: type[Record], name: str) -> str:
-    """Where a walk stands at the object of that name, whatever it holds: the `after` of the next page.
+    """Return the `after` value for the page that follows the object of this name, even if the object is unreadable.
 
-    For most kinds a name is an id too; where it is not, it is marked by what no id holds, a NUL.
+    For most kinds a name is a valid id. Other names are marked with a NUL, which no id contains.
     """
     return name if object_name(kind, name) == name else _MARK + name
 
 
 def name_at(kind: type[Record], place: str) -> str:
-    """The name of the object at which a walk stands."""
+    """Return the object name for an `after` value."""
     return place.removeprefix(_MARK) if place.startswith(_MARK) else object_name(kind, place)
 
 
 def label_value(value: str) -> str:
-    """The value itself where it may be a label, else a digest of it: equal values have equal labels."""
+    """Return the value if it is a valid label, else a digest. Equal values have equal labels."""
     if len(value) <= MAX_LABEL and (not value or _LABEL.fullmatch(value)) and not value.startswith("sha256-"):
         return value
     return "sha256-" + hashlib.sha256(value.encode(errors="surrogatepass")).hexdigest()[:48]

@@ -1,7 +1,7 @@
-"""The custom resources: one per kind of record, their definitions made from the model, and one that only shows how a back end is.
+"""The custom resources: one per kind of record, with definitions generated from the model, and one that shows the state of a back end.
 
-Everything that counts of a record is in `spec` and is written in one request, so that a record is never half there. `status` mirrors
-the phase and its message for people and their tools; nothing reads it back.
+The complete record is in `spec` and is written in one request, so that writes are atomic. `status` mirrors the phase and its message
+for people and their tools and is never read back.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """How a kind of record appears in Kubernetes.
+    """The Kubernetes resource of a kind of record.
 
     Attributes:
-        columns: what `kubectl get` prints: name, JSON path below the object, type.
+        columns: columns of `kubectl get`: name, JSON path in the object, type.
     """
 
     kind: str
@@ -94,7 +94,7 @@ RESOURCES: Mapping[type[Record], Resource] = {
     GroupSnapshot: Resource("GroupSnapshot", "groupsnapshots", "clgsnap", (_STATUS, _BACKEND, _MESSAGE, _AGE)),
     InitiatorData: Resource("InitiatorData", "initiatordata", "clini", (_AGE,), mirrored=False),
     KeyValue: Resource("KeyValue", "keyvalues", "clkv", (_AGE,), mirrored=False),
-    # Not "Node": `kubectl get nodes` must go on meaning Kubernetes' own.
+    # Not "Node": `kubectl get nodes` must list the nodes of Kubernetes.
     Node: Resource("StorageNode", "storagenodes", "clnode", (_AGE,), mirrored=False),
 }
 
@@ -110,13 +110,13 @@ BACKEND = Resource(
         _AGE,
     ),
 )
-"""How a back end is, for people. No record: the controller writes it, and reads back only what it has done about RESTARTED_AT."""
+"""The state of a back end, for people. It is not a record: the controller writes it, and reads back only the last RESTARTED_AT."""
 RESTARTED_AT = f"{LABEL}restartedAt"
-"""The annotation with which an administrator has the driver's process of a back end restarted: once for each value."""
+"""The annotation with which an administrator restarts the driver process of a back end, once for each new value."""
 
 
 def definitions() -> list[Json]:
-    """The CustomResourceDefinitions of all kinds, ready to be applied; the chart ships them."""
+    """The CustomResourceDefinitions of all kinds, as installed by the chart."""
     records = [_definition(resource, _object_schema(kind, resource)) for kind, resource in RESOURCES.items()]
     return [*records, _definition(BACKEND, _backend_schema())]
 
@@ -159,30 +159,30 @@ def _definition(resource: Resource, schema: Json) -> Json:
 
 def _object_schema(kind: type[Record], resource: Resource) -> Json:
     spec = structural(FORMS[kind].coder.schema)
-    spec["description"] = f"The record of one {FORMS[kind].name}, written by csi-cinderlib alone. Do not edit."
-    spec["properties"]["v"] = {"type": "integer", "description": "Version of the record's form."}
+    spec["description"] = f"The record of one {FORMS[kind].name}, managed by csi-cinderlib. Do not edit."
+    spec["properties"]["v"] = {"type": "integer", "description": "Version of the record format."}
     spec["properties"]["write"] = {"type": "string", "description": "The record's revision."}
     spec["properties"]["exact"] = {
         "type": "string",
-        "description": "Fields that Kubernetes' numbers and text would change, as JSON text.",
+        "description": "Fields that Kubernetes cannot store exactly, as JSON text.",
     }
     spec["properties"]["sealed"] = {
         "type": "object",
-        "description": "Secrets, encrypted; the key id stands in the text.",
+        "description": "Encrypted secrets. Each contains the id of its key.",
         "additionalProperties": {"type": "string"},
     }
     spec["required"] = ["v", "write", *_unfailing(kind)]
     if not resource.mirrored:
         return _schema(spec=spec)
     shown = {"phase": {"type": "string"}, "message": {"type": "string"}}
-    return _schema(spec=spec, status=_object("What spec says, for tools that look here; nothing reads it back.", shown))
+    return _schema(spec=spec, status=_object("A copy of values in spec, for display only.", shown))
 
 
 def _unfailing(kind: type[Record]) -> list[str]:
-    """The fields that stand in the spec of each record, whichever version wrote it: those that the API server may insist on.
+    """Fields that are in the spec of each record of any version, so the API server can require them.
 
-    No field with a default: older records lack those that came later, and could not be changed any more. None that is not indexed: it
-    may have gone into `exact`.
+    Excludes fields with a default, which older records may lack, because such records could no longer be changed. Excludes fields that
+    are not indexed, because they may be stored in `exact`.
     """
     return [name for name in ("id", *INDEXED[kind]) if name in FORMS[kind].mandatory]
 
@@ -201,32 +201,30 @@ def _backend_schema() -> Json:
         return {"type": type_, "description": description, **more}
 
     spec = {
-        "name": field("string", "As StorageClasses name it in their parameter `backend`."),
-        "driver": field("string", "The class of its Cinder driver."),
+        "name": field("string", "The value of the StorageClass parameter `backend`."),
+        "driver": field("string", "The class of the Cinder driver."),
     }
     status = {
-        "ready": field("boolean", "It is set up, and answered when it was last asked."),
-        "reason": field("string", "Why it is not ready, or what else is wrong with it."),
-        "protocol": field("string", "How nodes reach its volumes: iSCSI, FC, NVMe-oF, ceph ..."),
+        "ready": field("boolean", "The back end is set up and responded when last asked."),
+        "reason": field("string", "Why the back end is not ready, or another problem."),
+        "protocol": field("string", "The storage protocol: iSCSI, FC, NVMe-oF, ceph ..."),
         "totalGiB": field(
-            "integer", "All its pools together; absent where one is unlimited or unknown.", format="int64"
+            "integer", "Total capacity of all pools; absent if one is unlimited or unknown.", format="int64"
         ),
-        "freeGiB": field("integer", "As totalGiB.", format="int64"),
-        "volumes": field("integer", "Volume records, counted every few minutes.", format="int64"),
-        "observedAt": field("string", "When this was last found to be so.", format="date-time"),
-        "controller": field("string", "Which controller found it: the name of its pod."),
-        "restartedAt": field("string", f"The last value of the annotation {RESTARTED_AT} that was acted upon."),
+        "freeGiB": field("integer", "Free capacity of all pools; absent as totalGiB.", format="int64"),
+        "volumes": field("integer", "Number of volume records, updated every few minutes.", format="int64"),
+        "observedAt": field("string", "When this status was last observed.", format="date-time"),
+        "controller": field("string", "The pod of the controller that observed this status."),
+        "restartedAt": field("string", f"The last value of the annotation {RESTARTED_AT} that was applied."),
     }
     return _schema(
-        spec=_object(
-            "A configured back end, shown by csi-cinderlib. The configuration is elsewhere; do not edit.", spec
-        ),
-        status=_object("How it is, as the controller sees it.", status),
+        spec=_object("A configured back end, for display only. Edit the configuration instead.", spec),
+        status=_object("The status that the controller observed.", status),
     )
 
 
 def structural(schema: Mapping[str, Any]) -> Json:
-    """A JSON schema as Kubernetes takes it. Fields that a newer version wrote are kept, not pruned; none is required (see `_unfailing`)."""
+    """Convert a JSON schema to a structural schema. Fields of newer versions are not pruned; no field is required (see `_unfailing`)."""
     result: Json = {key: value for key, value in schema.items() if key in ("type", "enum", "oneOf", "description")}
     if "properties" in schema:
         result["properties"] = {name: structural(inner) for name, inner in schema["properties"].items()}
@@ -240,7 +238,7 @@ def structural(schema: Mapping[str, Any]) -> Json:
 
 
 def controller_rules() -> list[Json]:
-    """The RBAC rules that the controller needs where the store is here, and no more; the chart gives it these."""
+    """The minimal RBAC rules of a controller with this store, as used by the chart."""
     written = [resource for kind, resource in RESOURCES.items() if kind is not Node]
     return [
         {
@@ -248,14 +246,14 @@ def controller_rules() -> list[Json]:
             "resources": [resource.plural for resource in written],
             "verbs": ["get", "list", "create", "patch", "delete"],
         },
-        # All of a volume at once, when the volume is removed.
+        # Removes all attachments of a removed volume at once.
         {"apiGroups": [GROUP], "resources": [RESOURCES[Attachment].plural], "verbs": ["deletecollection"]},
         {
             "apiGroups": [GROUP],
             "resources": [f"{resource.plural}/status" for resource in written if resource.mirrored],
             "verbs": ["patch"],
         },
-        # Of the active controller.
+        # The lease of the active controller.
         {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]},
         {"apiGroups": [GROUP], "resources": [RESOURCES[Node].plural], "verbs": ["get", "list", "patch", "delete"]},
         *status_rules(),
@@ -263,7 +261,7 @@ def controller_rules() -> list[Json]:
 
 
 def status_rules() -> list[Json]:
-    """What showing the back ends takes, whatever the store is."""
+    """The RBAC rules for showing the state of back ends, with any store."""
     return [
         {
             "apiGroups": [GROUP],
@@ -276,5 +274,5 @@ def status_rules() -> list[Json]:
 
 
 def node_rules() -> list[Json]:
-    """The RBAC rules of a node, which registers itself; an admission policy keeps it to the object of its own name."""
+    """The RBAC rules of a node, which registers itself. An admission policy restricts it to the object with its own name."""
     return [{"apiGroups": [GROUP], "resources": [RESOURCES[Node].plural], "verbs": ["get", "create", "patch"]}]

@@ -1,7 +1,7 @@
-"""A small client of the Kubernetes API: plain dictionaries over HTTPS, errors in our words.
+"""A small client for the Kubernetes API, with plain dictionaries over HTTPS.
 
-Why not the `kubernetes` package: its generated types cost 22 MB and up to a second at import, and a node, which writes one object,
-must not carry them. Five verbs on custom resources need none of it. Nothing here retries a call that may have taken effect.
+The `kubernetes` package is not used because its generated types take 22 MB and up to a second to import. A node, which writes a single
+object, must avoid this cost. A call that may have taken effect is never retried here.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
 THROTTLED_SECONDS = 5.0
-"""How long a call waits, in all, for a server that answers 429 (it was not carried out: trying again is safe)."""
+"""Total time of retries if the server returns 429. The call was not carried out, so a retry is safe."""
 TOKEN_SECONDS = 60.0
-"""Service account tokens are rotated on disk; read again this often."""
+"""Interval for reading the service account token again, which is rotated on disk."""
 
 _METADATA_ALONE = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
@@ -36,21 +36,21 @@ _UNSUPPORTED = frozenset(
     {"exec", "auth-provider", "username", "password", "as", "as-uid", "as-groups", "as-user-extra"}
     | {"proxy-url", "tls-server-name"}
 )
-"""Of a kubeconfig: ways to log in and to connect that must not be ignored silently."""
+"""Unsupported keys of a kubeconfig for login and connection, which must not be ignored silently."""
 
 Json = dict[str, Any]
 
 
 class ApiError(DriverError):
-    """The API server refused a call.
+    """The API server rejected a call.
 
     Args:
         status: the HTTP status code.
-        reason: Kubernetes' reason: "Conflict", "AlreadyExists", "NotFound", "Expired", "Forbidden" ...
+        reason: reason of Kubernetes: "Conflict", "AlreadyExists", "NotFound", "Expired", "Forbidden" ...
     """
 
     def __init__(self, status: int, reason: str, message: str, body: Json | None = None) -> None:
-        super().__init__(f"the Kubernetes API answered {status} {reason}: {message}")
+        super().__init__(f"the Kubernetes API returned {status} {reason}: {message}")
         self.status = status
         self.reason = reason
         self.body = body or {}
@@ -58,12 +58,12 @@ class ApiError(DriverError):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How to reach an API server, and as whom.
+    """The address of an API server and the credentials for it.
 
     Attributes:
-        token_file: read again while running; wins over `token`.
-        ca_file: the certificate authority; with `ca_data` "", too, that of the system.
-        ca_data: the same as PEM text; wins over the file, as those of the client's certificate and key do.
+        token_file: read again periodically; takes precedence over `token`.
+        ca_file: the certificate authority. If `ca_data` is empty as well, the system's authorities are used.
+        ca_data: the same as PEM text. It takes precedence over the file, as do those of the client certificate and key.
     """
 
     url: str
@@ -80,14 +80,14 @@ class Access:
 
 
 def in_cluster() -> Access:
-    """The access that a pod is given (service account token, certificate authority, environment).
+    """The access of a pod (service account token, certificate authority, environment).
 
     Raises:
-        ConfigurationError: this process runs in no pod.
+        ConfigurationError: this process does not run in a pod.
     """
     host = os.environ.get("KUBERNETES_SERVICE_HOST")
     if not host or not (IN_CLUSTER / "token").exists():
-        raise ConfigurationError(KUBECONFIG_KEY, "is not given, and this process does not run in a pod")
+        raise ConfigurationError(KUBECONFIG_KEY, "must be set: this process does not run in a pod")
     host = f"[{host}]" if ":" in host else host
     return Access(
         url=f"https://{host}:{os.environ.get('KUBERNETES_SERVICE_PORT', '443')}",
@@ -98,10 +98,10 @@ def in_cluster() -> Access:
 
 
 def from_kubeconfig(path: Path) -> Access:
-    """The access of a kubeconfig's current context: a token or a client certificate, in files or in the text; no login plugins.
+    """The access of the current context of a kubeconfig: a token or a client certificate, inline or in files, without login plugins.
 
     Raises:
-        ConfigurationError: it cannot be read, wants something else, or names a file that is not there.
+        ConfigurationError: the kubeconfig cannot be read, uses unsupported keys, or refers to a missing file.
     """
     try:
         config: Any = scalars.guessed(document.read(path))
@@ -113,11 +113,11 @@ def from_kubeconfig(path: Path) -> Access:
         user = _named(config, "user", context["user"])
         url = str(cluster["server"]).rstrip("/")
     except (KeyError, TypeError) as problem:
-        raise ConfigurationError(KUBECONFIG_KEY, f"{path} cannot be read as a kubeconfig: {problem}") from None
+        raise ConfigurationError(KUBECONFIG_KEY, f"cannot parse the kubeconfig {path}: {problem}") from None
     if unsupported := sorted(key for holder in (user, cluster) for key in _UNSUPPORTED if holder.get(key)):
         raise ConfigurationError(
             KUBECONFIG_KEY,
-            f"{path} has {', '.join(unsupported)}, which is not supported; use a service account's token",
+            f"unsupported keys in {path}: {', '.join(unsupported)}; use a service account token",
         )
     return Access(
         url=url,
@@ -135,23 +135,23 @@ def from_kubeconfig(path: Path) -> Access:
 
 
 def _file(kubeconfig: Path, holder: Json, key: str) -> str:
-    """The file that is named there, "" if none is; a relative path starts at the kubeconfig's directory, as with kubectl."""
+    """The file under a key, or "". As with kubectl, a relative path starts at the directory of the kubeconfig."""
     if not holder.get(key) or holder.get(f"{key}-data"):
         return ""
     found = kubeconfig.absolute().parent / str(holder[key])
     if not found.is_file():
-        raise ConfigurationError(KUBECONFIG_KEY, f"{kubeconfig} names as {key} {found}, which is no file")
+        raise ConfigurationError(KUBECONFIG_KEY, f"{key} {found} in {kubeconfig} is not a file")
     return str(found)
 
 
 def _pem(kubeconfig: Path, holder: Json, key: str) -> str:
-    """The PEM text that stands there in base64, "" if there is none."""
+    """The PEM text under a key, decoded from base64, or ""."""
     try:
         text = base64.b64decode(holder.get(key) or "", validate=True).decode()
     except (ValueError, TypeError):
         text = "unreadable"
     if text and "-----BEGIN" not in text:
-        raise ConfigurationError(KUBECONFIG_KEY, f"{kubeconfig} holds {key} that is no PEM text in base64")
+        raise ConfigurationError(KUBECONFIG_KEY, f"{key} in {kubeconfig} is not PEM in base64")
     return text
 
 
@@ -164,18 +164,18 @@ def _named(config: Json, kind: str, name: str) -> Json:
 
 
 class Client:
-    """Calls the API server; thread-safe.
+    """A client of the API server. Thread-safe.
 
     Args:
-        connections: kept open at most: as many as threads that call.
-        read_seconds: how long the server may take to answer.
+        connections: limit of open connections; as many as calling threads.
+        read_seconds: timeout for an answer of the server.
     """
 
     def __init__(self, access: Access, *, connections: int = 32, read_seconds: float = READ_SECONDS) -> None:
         self._access = access
         self._token = (0.0, access.token)
         self.calls = 0
-        """How many requests were sent; for tests and metrics."""
+        """Number of requests, for tests and metrics."""
         self._in_memory: list[IO[str]] = []
         if access.insecure:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
@@ -192,7 +192,7 @@ class Client:
         )
 
     def _path(self, data: str) -> str:
-        """Of a file of these contents, as the TLS library wants one: in memory, readable by this process only, gone with it or `close`."""
+        """Path of an in-memory file with these contents, for the TLS library. Only this process can read it, and `close` removes it."""
         if not data:
             return ""
         file = os.fdopen(os.memfd_create("kubeconfig"), "w")
@@ -205,16 +205,16 @@ class Client:
         return self._call("GET", path, query=query)
 
     def look(self, path: str) -> tuple[Json, str]:
-        """What `get` answers, and the server's own time as HTTP writes it (the header Date); "" if it does not tell."""
+        """Like `get`, and also return the time of the server (header Date), or ""."""
         response = self._send("GET", path, None, None, "application/json")
         return self._read(response), response.headers.get("Date", "")
 
     def metadata(self, path: str) -> Json:
-        """Of an object, without its contents: those of a Secret stay where they are."""
+        """Get only the metadata of an object, so that the data of a Secret is not transferred."""
         return self._read(self._send("GET", path, None, None, "application/json", accept=_METADATA_ALONE))
 
     def text(self, path: str, **query: str) -> str:
-        """What is not JSON, a log say. Raises as `get`."""
+        """Get a text, for example a log. Raises the errors of `get`."""
         response = self._send("GET", path, None, query, "application/json")
         if response.status >= 400:
             self._read(response)
@@ -224,11 +224,11 @@ class Client:
         return self._call("POST", path, body)
 
     def patch(self, path: str, operations: list[Json]) -> Json:
-        """A JSON patch (RFC 6902): the server applies all of it or nothing."""
+        """Apply a JSON patch (RFC 6902), which is atomic."""
         return self._call("PATCH", path, operations, kind="application/json-patch+json")
 
     def merge(self, path: str, changes: Json) -> Json:
-        """A JSON merge patch (RFC 7396): what it does not name stays as it is."""
+        """Apply a JSON merge patch (RFC 7396); fields that it does not contain are unchanged."""
         return self._call("PATCH", path, changes, kind="application/merge-patch+json")
 
     def delete(self, path: str, body: Json | None = None, **query: str) -> Json:
@@ -248,7 +248,7 @@ class Client:
         query: Mapping[str, str] | None = None,
         kind: str = "application/json",
     ) -> Json:
-        """Raises ApiError when the server refuses, StoreUnavailable when it cannot serve now or does not answer."""
+        """Raises ApiError if the server rejects the call, StoreUnavailable if it is unavailable or does not respond."""
         deadline = time.monotonic() + THROTTLED_SECONDS
         while True:
             response = self._send(verb, path, body, query, kind)
@@ -279,7 +279,7 @@ class Client:
                 headers=headers,
             )
         except urllib3.exceptions.HTTPError as problem:
-            raise StoreUnavailable(f"the Kubernetes API did not answer: {type(problem).__name__}") from None
+            raise StoreUnavailable(f"the Kubernetes API did not respond: {type(problem).__name__}") from None
 
     def _bearer(self) -> str:
         read_at, token = self._token
@@ -288,7 +288,7 @@ class Client:
                 token = Path(self._access.token_file).read_text().strip()
             except OSError as problem:
                 if not token:
-                    raise StoreUnavailable(f"the service account token cannot be read: {problem}") from None
+                    raise StoreUnavailable(f"cannot read the service account token: {problem}") from None
             self._token = (time.monotonic(), token)
         return token
 
@@ -302,7 +302,7 @@ class Client:
             return dict(body)
         reason, message = str(body.get("reason", "")), str(body.get("message", "")).strip()
         if response.status == 429 or response.status >= 500:
-            raise StoreUnavailable(f"the Kubernetes API answered {response.status} {reason}: {message}")
+            raise StoreUnavailable(f"the Kubernetes API returned {response.status} {reason}: {message}")
         raise ApiError(response.status, reason, message, dict(body))
 
 

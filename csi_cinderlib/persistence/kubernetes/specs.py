@@ -1,7 +1,7 @@
-"""A record's JSON object as an object's spec, and back, exactly.
+"""Lossless conversion between the JSON object of a record and the spec of a Kubernetes object.
 
-Kubernetes keeps numbers as 64-bit integers or doubles and text as valid UTF-8. A field that holds anything else (a driver's answer may)
-goes into `exact` as JSON text. `write` is the record's revision: it differs at each write of the record, and at nothing else.
+Kubernetes stores numbers as 64-bit integers or doubles, and text as valid UTF-8. Fields with other values, for example from drivers, are
+stored in `exact` as JSON text. `write` is the revision of the record; it changes with each write of the record and only then.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def to_spec(body: Json) -> Json:
 
 
 def from_spec(spec: object) -> Json:
-    """What was given to `to_spec`; of anything else, what can be made of it."""
+    """Reverse `to_spec`. Returns as much as possible of an invalid spec."""
     if not isinstance(spec, dict):
         return {}
     body = {name: value for name, value in spec.items() if name not in _OURS}
@@ -43,7 +43,7 @@ def _is_plain(value: object) -> bool:
     if isinstance(value, list):
         return all(_is_plain(item) for item in value)
     if isinstance(value, float):
-        return not value.is_integer()  # Kubernetes would make an integer of 2.0
+        return not value.is_integer()  # Kubernetes would convert 2.0 to an integer
     if isinstance(value, str):
         return value.isascii() or value.encode(errors="replace").decode() == value
     return value is None or isinstance(value, bool) or (isinstance(value, int) and -_INT64 <= value < _INT64)

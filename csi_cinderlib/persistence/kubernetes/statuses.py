@@ -1,7 +1,7 @@
-"""The back ends as objects that `kubectl` shows, and events on them.
+"""Back ends as objects for `kubectl`, and events on them.
 
-Only the means; when to write is decided in `app.backend_status`. Beside the store, not part of it: a controller whose records lie in a
-database shows its back ends in Kubernetes all the same.
+`app.backend_status` decides when to write. This module is independent of the store: a controller with records in a database shows its back
+ends in Kubernetes as well.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from csi_cinderlib.persistence.kubernetes.rest import ApiError, Client
 Json = dict[str, Any]
 
 OWNER = f"{LABEL}csi-driver"
-"""The label with the name of the CSI driver whose back end an object shows. Two drivers in one namespace may have back ends of one name."""
+"""The label with the name of the CSI driver. Two drivers in a namespace can have back ends of the same name."""
 LONGEST_NOTE = 1000
-"""Characters of an event's note; Kubernetes takes 1024."""
+"""Limit of the note of an event in characters; Kubernetes allows 1024."""
 _LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 
 
 class Statuses:
-    """The StorageBackend objects of a CSI driver in a namespace. Everything may raise ApiError or StoreUnavailable.
+    """The StorageBackend objects of a CSI driver in a namespace. All methods can raise ApiError or StoreUnavailable.
 
     Args:
-        driver_name: whose objects they are; it also reports the events.
-        instance: which of its processes does.
+        driver_name: owner of the objects and reporter of the events.
+        instance: the reporting process.
     """
 
     def __init__(self, client: Client, namespace: str, *, driver_name: str, instance: str) -> None:
@@ -43,13 +43,13 @@ class Statuses:
         self._instance = instance
 
     def ensure(self, backend: str, driver: str) -> Json:
-        """The object of a back end, made or corrected if need be. Raises PreconditionFailed: it is another CSI driver's."""
+        """Return the object of a back end, created or updated if necessary. Raises PreconditionFailed if another CSI driver owns it."""
         path, spec = BACKEND.path(self._namespace, object_name(backend)), {"name": backend, "driver": driver}
         found = self._find(path) or self._create(backend, driver) or self._client.get(path)
         if not self._owns(found):
             raise PreconditionFailed(
-                f"StorageBackend {object_name(backend)!r} belongs to the CSI driver {_owner(found)!r}: rename one of the two back ends, or "
-                "delete the object if that driver is gone"
+                f"StorageBackend {object_name(backend)!r} belongs to the CSI driver {_owner(found)!r}; rename one of the two back ends, or "
+                "delete the object if that driver is no longer installed"
             )
         labels = {**found["metadata"].get("labels", {}), OWNER: label_value(self._driver_name)}
         if found.get("spec") == spec and found["metadata"].get("labels") == labels:
@@ -68,7 +68,7 @@ class Statuses:
         return None
 
     def _create(self, backend: str, driver: str) -> Json | None:
-        """None when another controller was quicker."""
+        """Return None if another controller has created it first."""
         body = manifest(backend, driver)
         body["metadata"]["labels"][OWNER] = label_value(self._driver_name)
         try:
@@ -79,7 +79,7 @@ class Statuses:
         return None
 
     def _owns(self, found: Json) -> bool:
-        """Whether it is this driver's, or an earlier version's, which marked none."""
+        """Whether this driver owns the object, or an earlier version without owner labels created it."""
         return _owner(found) in {"", label_value(self._driver_name)}
 
     def write(self, found: Json, status: Json) -> None:
@@ -91,7 +91,7 @@ class Statuses:
         return [found for found in self._client.get(BACKEND.path(self._namespace))["items"] if self._owns(found)]
 
     def remove(self, name: str) -> None:
-        """By the object's name. Gone already is fine; another CSI driver's stays."""
+        """Remove the object with this name, unless another CSI driver owns it. Idempotent."""
         path = BACKEND.path(self._namespace, name)
         found = self._find(path)
         if found is None or not self._owns(found):
@@ -103,7 +103,7 @@ class Statuses:
                 raise
 
     def tell(self, found: Json, *, reason: str, note: str, warning: bool, now: datetime) -> None:
-        """An event on the object; `kubectl describe` and `kubectl get events` show it for an hour."""
+        """Create an event on the object. `kubectl describe` and `kubectl get events` show it for an hour."""
         metadata = found["metadata"]
         self._client.post(
             f"/apis/events.k8s.io/v1/namespaces/{self._namespace}/events",
@@ -131,7 +131,7 @@ class Statuses:
 
 
 def manifest(backend: str, driver: str) -> Json:
-    """The object of a back end, without an owner: the CSI driver that has such a back end adopts it."""
+    """The object of a back end without an owner. The CSI driver with this back end adopts it."""
     metadata = {"name": object_name(backend), "labels": {f"{LABEL}backend": label_value(backend)}}
     spec = {"name": backend, "driver": driver}
     return {"apiVersion": API_VERSION, "kind": BACKEND.kind, "metadata": metadata, "spec": spec}
@@ -142,7 +142,7 @@ def _owner(found: Json) -> str:
 
 
 def object_name(backend: str) -> str:
-    """The back end's name where Kubernetes takes it, else one that is near it and no other's."""
+    """The name of the back end if it is a valid object name, else a similar unique name."""
     if _NAME.fullmatch(backend):
         return backend
     near = re.sub(r"[^a-z0-9]", "-", backend.lower()).strip("-")

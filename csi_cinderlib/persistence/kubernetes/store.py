@@ -1,8 +1,8 @@
-"""The store on custom resources: the default inside a cluster, with nothing to run but Kubernetes itself.
+"""The store on custom resources, which is the default inside a cluster and needs no other service.
 
-Conflicts are settled by the API server: a name is created once, and a change tests the revision it builds on in the same request. A call
-takes one request; two where a status is mirrored, for what belongs to a volume (three if that was not read before), and for a removal (four
-for that of a volume). Nothing is watched, and no answer comes from memory.
+The API server resolves conflicts: a name can be created only once, and a change tests its base revision in the same request. A call takes
+one request. It takes two if a status is mirrored, for a dependent of a volume (three if the volume was not read before), and for a removal
+(four for a volume). There are no watches and no caches of records.
 """
 
 from __future__ import annotations
@@ -51,28 +51,28 @@ class KubernetesStore:
         self._namespace = namespace
         self._sealer = sealer
         self._uids: dict[str, str] = {}
-        """Of the objects of volumes that were read lately, by the volumes' ids."""
+        """Object uids of recently read volumes, by volume id."""
 
     def check(self) -> None:
-        """That the definitions are installed, in our version, and that we may list every kind.
+        """Check that the definitions are installed in our version, and that all kinds can be listed.
 
         Raises:
-            ConfigurationError: says what to do.
+            ConfigurationError: a check failed; the message contains the remedy.
         """
         self.check_definitions()
         for kind in RESOURCES:
             try:
                 self.page(kind, limit=1)  # type: ignore[type-var]  # mypy cannot bind R to a union
             except StoreUnavailable as error:
-                raise ConfigurationError("store", f"{kind_name(kind)} records cannot be listed: {error}") from None
+                raise ConfigurationError("store", f"cannot list {kind_name(kind)} records: {error}") from None
 
     def check_definitions(self) -> None:
-        """That the definitions are installed, in our version.
+        """Check that the definitions are installed in our version.
 
         Raises:
-            ConfigurationError: says what to do.
+            ConfigurationError: a check failed; the message contains the remedy.
         """
-        advice = "`csi-cinderlib crds | kubectl apply -f -` installs them; the chart brings them too"
+        advice = "run `csi-cinderlib crds | kubectl apply -f -`, or install the chart"
         try:
             found = {item["name"] for item in self._client.get(f"/apis/{API_VERSION}").get("resources", ())}
         except ApiError as error:
@@ -80,18 +80,18 @@ class KubernetesStore:
                 raise ConfigurationError("store", str(error)) from None
             found = set()
         if missing := [item.plural for item in RESOURCES.values() if item.plural not in found]:
-            state = f"{other}, and this program needs {VERSION}" if (other := self._versions()) else "not installed"
+            state = f"{other}; required: {VERSION}" if (other := self._versions()) else "not installed"
             raise ConfigurationError(
-                "store", f"the custom resources {', '.join(missing)} ({GROUP}) are {state}: {advice}"
+                "store", f"the custom resources {', '.join(missing)} ({GROUP}) are {state}; {advice}"
             )
 
     def _versions(self) -> str:
-        """Which versions of our definitions there are; "" where ours is among them, or none."""
+        """The installed versions of our definitions; "" if ours is one of them, or if there are none."""
         try:
             found = [item["version"] for item in self._client.get(f"/apis/{GROUP}").get("versions", ())]
         except ApiError:
             return ""
-        return "" if VERSION in found else f"installed as {', '.join(found)}"
+        return "" if VERSION in found else f"installed in version {', '.join(found)}"
 
     def add(self, record: R) -> R:
         body = self._object(record)
@@ -119,7 +119,7 @@ class KubernetesStore:
         ]
         try:
             changed = self._try(kind, record.id, lambda: self._client.patch(path, operations), expected=(422,))
-        except ApiError as error:  # the test failed, or the object is not valid
+        except ApiError as error:  # the test failed, or the object is invalid
             self._refuse_stale(record, self._try(kind, record.id, lambda: self._client.get(path)))
             raise _translate(kind_name(kind), record.id, error) from None
         self._mirror(record, changed)
@@ -128,14 +128,14 @@ class KubernetesStore:
     def remove(self, record: R) -> None:
         kind, path = type(record), self._path(type(record), record.id)
         while not self._remove_as_read(record, self._try(kind, record.id, lambda: self._client.get(path))):
-            pass  # a new dependent or a mirrored status touched the object meanwhile: look again
+            pass  # a new dependent or a mirrored status changed the object: retry
         if isinstance(record, Volume):
-            # The garbage collector does the same by the owner references; this does not wait for it.
+            # The garbage collector would do the same by the owner references, but later.
             selector = f"{LABEL}volume_id={label_value(record.id)}"
             self._try(kind, record.id, lambda: self._client.delete(self._path(Attachment), labelSelector=selector))
 
     def _remove_as_read(self, record: Record, found: Json) -> bool:
-        """Whether the object was still as `found` when the API server removed it."""
+        """Remove the object and return True, unless it has changed since `found`."""
         self._refuse_stale(record, found)
         if isinstance(record, Volume):
             self._refuse_with_snapshots(record)
@@ -160,7 +160,7 @@ class KubernetesStore:
                 last = records[-1].id
             except CorruptRecord as error:
                 corrupt.append(error.id)
-                last = place(kind, item["metadata"]["name"])  # what it holds for an id may be anything
+                last = place(kind, item["metadata"]["name"])  # the id in the object is not trustworthy
         more = found["metadata"].get("continue")
         return Page(
             tuple(record for record in records if _matches(record, where)), last if more else "", tuple(corrupt)
@@ -169,10 +169,10 @@ class KubernetesStore:
     def close(self) -> None:
         self._client.close()
 
-    # How a record lies in its object.
+    # Conversion between records and objects.
 
     def _object(self, record: Record) -> Json:
-        labels = self._labels(record)  # refuses an id that no name can be made of
+        labels = self._labels(record)  # rejects an invalid id
         return {
             "apiVersion": API_VERSION,
             "kind": RESOURCES[type(record)].kind,
@@ -182,7 +182,7 @@ class KubernetesStore:
 
     def _spec(self, record: Record) -> Json:
         spec = encode(record, self._sealer)
-        del spec["kind"]  # the object says so
+        del spec["kind"]  # redundant: the object has a kind
         return to_spec(spec)
 
     @staticmethod
@@ -200,14 +200,14 @@ class KubernetesStore:
         body = {**spec, "kind": kind_name(kind)}
         id = str(spec.get("id", ""))
         if not id or object_name(kind, id) != item["metadata"]["name"]:
-            raise CorruptRecord(kind_name(kind), item["metadata"]["name"], f"its spec holds the id {id!r}")
+            raise CorruptRecord(kind_name(kind), item["metadata"]["name"], f"its spec contains the id {id!r}")
         return decode(kind, body, id=id, revision=str(item["spec"].get("write", "")), sealer=self._sealer)
 
     def _path(self, kind: type[Record], id: str = "") -> str:
         return RESOURCES[kind].path(self._namespace, object_name(kind, id) if id else "")
 
     def _mirror(self, record: Record, changed: Json) -> None:
-        """Show phase and message in status. Failing is no harm: spec holds the truth, and the next change mirrors again."""
+        """Copy phase and message to status. Errors are ignored: spec is authoritative, and the next change mirrors again."""
         shown = {"phase": str(getattr(record, "status", "")), "message": str(getattr(record, "message", ""))}
         if not RESOURCES[type(record)].mirrored or changed.get("status") == shown:
             return
@@ -223,13 +223,13 @@ class KubernetesStore:
         if found["spec"].get("write") != record.revision:
             raise StaleRecord(kind_name(type(record)), record.id)
 
-    # What belongs to a volume. Kubernetes has no foreign keys, so the order of requests has to do.
+    # Dependents of volumes. Kubernetes has no foreign keys, so the order of requests ensures consistency.
 
     def _add_to_volume(self, record: Snapshot | Attachment, body: Json) -> None:
-        """Create the record, and only then see whether its volume is there: whichever comes last, this or a removal, notices the other.
+        """Create the record, then check that its volume exists. Of this call and a removal, the later one notices the other.
 
-        The owner reference is for the time between: should this process end there, the garbage collector removes what has no volume.
-        The volume's uid, which it takes, may be one from memory: of a volume that was removed, or made anew, it is not the uid any more.
+        If this process ends in between, the garbage collector removes an orphan by its owner reference. The owner reference needs the
+        uid of the volume, which may be cached; a removed or recreated volume has a different uid.
         """
         uid = self._uids.get(record.volume_id, "")
         while True:
@@ -246,22 +246,23 @@ class KubernetesStore:
             uid = ""
 
     def _look_up(self, volume_id: str) -> str:
-        """The uid of the volume's object. Raises NotFound."""
+        """Get the uid of the object of a volume. Raises NotFound."""
         self._uids.pop(volume_id, None)
         found = self._try(Volume, volume_id, lambda: self._client.get(self._path(Volume, volume_id)))
         return self._remember(volume_id, found)
 
     def _remember(self, volume_id: str, found: Json) -> str:
         if len(self._uids) >= MOST_UIDS:
-            self._uids.clear()  # costs one request for each at its next use
+            self._uids.clear()  # costs one request per volume at its next use
         uid: str = found["metadata"]["uid"]
         self._uids[volume_id] = uid
         return uid
 
     def _belongs(self, added: Snapshot | Attachment, uid: str) -> bool:
-        """Whether the volume with that uid is still there, now that its dependent is. Raises ApiError.
+        """Whether the volume with this uid still exists after its dependent was created. Raises ApiError.
 
-        A snapshot touches it: a removal under way then fails on the resourceVersion it read, looks again and sees the snapshot.
+        A snapshot also changes an annotation of the volume. A concurrent removal then fails because of its resourceVersion precondition,
+        reads the volume again and sees the snapshot.
         """
         path = self._path(Volume, added.volume_id)
         touch = {"metadata": {"annotations": {_TOUCHED: added.id}}}
@@ -274,7 +275,7 @@ class KubernetesStore:
         return bool(found["metadata"]["uid"] == uid)
 
     def _withdraw(self, record: Record, created: Json) -> None:
-        """Remove what was just added, unless the garbage collector has; what somebody else has added since under that name stays."""
+        """Remove the new object, unless it no longer exists. A newer object of the same name is kept."""
         kind, same = type(record), {"preconditions": {"uid": created["metadata"]["uid"]}}
         with suppress(NotFound, StaleRecord):
             self._try(kind, record.id, lambda: self._client.delete(self._path(kind, record.id), same))
@@ -285,13 +286,13 @@ class KubernetesStore:
             raise has_snapshots(volume.id, count)
 
     def _list(self, kind: type[Record], query: dict[str, str], after: str) -> Json:
-        """One page from the API server, which sorts by name. Ids go on, not its own tokens: any process can serve the next page."""
+        """Get a page from the API server, which sorts by name. It continues after an id instead of a server token, in any process."""
         if after:
             query["continue"] = _token_after(name_at(kind, after))
         return self._try(kind, after, lambda: self._client.get(self._path(kind), **query))
 
     def _try(self, kind: type[Record], id: str, call: Callable[[], T], *, expected: tuple[int, ...] = ()) -> T:
-        """The API's refusals in the words of the store protocol."""
+        """Convert API errors to the errors of the store protocol."""
         try:
             return call()
         except ApiError as error:
@@ -313,12 +314,12 @@ def _translate(kind: str, id: str, error: ApiError) -> Exception:
         return StaleRecord(kind, id)
     if error.status in (400, 413):
         return InvalidRequest(kind, str(error))
-    # No right (401, 403), denied by an admission policy (422): an administrator can mend it, and nothing was done, so the caller may retry.
+    # Missing permission (401, 403) or denied by an admission policy (422): nothing was changed, and an administrator can fix it: retryable.
     return StoreUnavailable(str(error))
 
 
 def _set_labels(labels: Mapping[str, str]) -> list[Json]:
-    """Ours alone: what others hang on the object stays."""
+    """Set only our labels; labels of others are kept."""
     return [{"op": "add", "path": f"/metadata/labels/{_pointer(key)}", "value": labels[key]} for key in labels]
 
 
@@ -328,10 +329,10 @@ def _pointer(key: str) -> str:
 
 
 def _token_after(name: str) -> str:
-    """A continue token for the names after this one as they are now (-1: of no particular revision).
+    """Return a continue token for the names after this one in the current state (-1: no particular revision).
 
-    As the API server makes them itself when a walk outlives its history (k8s.io/apiserver, pkg/storage/continue.go; the form has been
-    the same since Kubernetes 1.8). Only an etcd behind the API server reads it; a test proves it on each version that we build.
+    The API server creates such tokens when a list outlives its history (k8s.io/apiserver, pkg/storage/continue.go; the format is unchanged
+    since Kubernetes 1.8). It works only with etcd behind the API server. A test covers each version that we build.
     """
     token = {"v": "meta.k8s.io/v1", "rv": -1, "start": f"{name}\0"}
     return base64.urlsafe_b64encode(json.dumps(token, separators=(",", ":")).encode()).decode().rstrip("=")
@@ -345,5 +346,5 @@ def _selector(where: Where) -> str:
 
 
 def _matches(record: Record, where: Where) -> bool:
-    """Labels may be digests, and could collide or be edited: the record itself decides."""
+    """Check the record itself, because labels can be digests, which may collide, or edited."""
     return all(str(getattr(record, name)) in values for name, values in wanted(where).items())

@@ -1,4 +1,4 @@
-"""Records in a SQL database: SQLite in a file of this process, or PostgreSQL, MySQL or MariaDB shared by several."""
+"""Records in a SQL database: an SQLite file for one process, or PostgreSQL, MySQL or MariaDB shared by several processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the store asks of a database, whichever it is."""
+"""The interface between the store and a database."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 
 class Write(Protocol):
-    """One write: a single changing statement, so that it is done whole or not at all.
+    """An atomic write: a single changing statement.
 
     Attributes:
-        begins: it begins something new, and so waits for room where the disk is full. All others go on.
-        part: the same write as one of several.
+        begins: it starts a new operation, which is refused if the disk is full. Other writes can use the reserve.
+        part: the same write as part of a batch.
     """
 
     @property
@@ -27,20 +27,20 @@ class Write(Protocol):
     def part(self) -> Part: ...
 
     def run(self, connection: Connection, /) -> None:
-        """Raises the store's errors only when nothing was changed."""
+        """Raises errors of the store protocol only if nothing was changed."""
 
     def is_done(self, connection: Connection, /) -> bool:
-        """Whether an earlier `run`, whose answer got lost, was carried out."""
+        """Whether an earlier `run` with a lost answer has succeeded."""
 
 
 class Database(Protocol):
-    """Thread-safe. Raises StoreUnavailable."""
+    """A database. Thread-safe; methods raise StoreUnavailable."""
 
     shared: bool
 
     def read(self, work: Callable[[Connection], T], /) -> T: ...
 
     def write(self, work: Write, /) -> None:
-        """Returns once it is durable."""
+        """Carry out a write. Returns when it is durable."""
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""What the databases' errors mean: worth another try, a wrong setting, or a store that is away."""
+"""Classification of database errors: retryable, a wrong setting, or an unavailable store."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _RETRIED = frozenset({"40001", "40P01", "55P03", "1213", "1205"})
 
 _SETTINGS = {
     "28P01": "the password is wrong, or the user is unknown",
-    "28000": "the server does not let this user in: see its pg_hba.conf",
-    "3D000": "the database does not exist: create it",
-    "42501": "the user lacks rights: it must own the database's schema (CREATE, SELECT, INSERT, UPDATE, DELETE)",
-    "1044": "the user has no rights on this database: GRANT ALL ON DATABASE.* TO USER",
+    "28000": "the server rejects this user; check its pg_hba.conf",
+    "3D000": "the database does not exist; create it first",
+    "42501": "the user lacks privileges; it must own the database's schema (CREATE, SELECT, INSERT, UPDATE, DELETE)",
+    "1044": "the user has no privileges on this database; run GRANT ALL ON DATABASE.* TO USER",
     "1045": "the password is wrong, or the user is unknown or may not log in from this host",
-    "1049": "the database does not exist: create it",
-    "1142": "the user lacks rights: GRANT ALL ON DATABASE.* TO USER",
-    "1698": "the server does not let this user in with a password",
-    "1251": "the server wants an authentication method that the driver does not know",
+    "1049": "the database does not exist; create it first",
+    "1142": "the user lacks privileges; run GRANT ALL ON DATABASE.* TO USER",
+    "1698": "the server does not allow password authentication for this user",
+    "1251": "the server requires an authentication method that the driver does not support",
 }
 """By PostgreSQL's SQLSTATE or MySQL's error number."""
 
@@ -39,13 +39,13 @@ _FATAL = (
     (re.compile(r"database .* does not exist"), "3D000"),
     (re.compile(r"permission denied"), "42501"),
 )
-"""libpq gives no SQLSTATE for a refused connection."""
+"""libpq reports no SQLSTATE for a refused connection."""
 
 
 def code(error: BaseException) -> str:
-    """SQLSTATE or MySQL's number, "" if there is none."""
+    """The SQLSTATE or MySQL error number; "" if there is none."""
     cause: Any = getattr(error, "orig", None) or error
-    if cause.args and isinstance(cause.args[0], int):  # MySQL, whose SQLSTATE says less
+    if cause.args and isinstance(cause.args[0], int):  # MySQL: more specific than its SQLSTATE
         return str(cause.args[0])
     if state := getattr(cause, "sqlstate", None):
         return str(state)
@@ -54,12 +54,12 @@ def code(error: BaseException) -> str:
 
 
 def is_worth_another_try(error: DBAPIError) -> bool:
-    """The transaction lost against another one."""
+    """Whether the transaction failed because of a concurrent one."""
     return code(error) in _RETRIED
 
 
 def lacks_room(error: Exception) -> bool:
-    """Whether SQLite may have failed because the disk is full. It reports a quota and a missing inode by less specific codes."""
+    """Whether SQLite may have failed because the disk is full. It reports quotas and missing inodes with less specific codes."""
     cause: Any = getattr(error, "orig", None) or error
     code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) or is_full(cause)
@@ -67,23 +67,23 @@ def lacks_room(error: Exception) -> bool:
 
 def no_room(location: Location) -> StoreUnavailable:
     return StoreUnavailable(
-        f"the disk of the metadata store {location.file} is full: existing volumes can be taken down, and nothing new is begun"
+        f"the disk of the metadata store {location.file} is full; free space to allow new operations (detach and delete still work)"
     )
 
 
 def moved(location: Location) -> StoreUnavailable:
     return StoreUnavailable(
-        f"the metadata store {location.file} was moved or replaced while this process uses it: put it back, or stop this process, put "
-        "the file in place that is to be used, and restart it"
+        f"the metadata store {location.file} was moved or replaced while in use; put it back, or stop this process, put the intended "
+        "file in place and start the process again"
     )
 
 
 def not_seen(location: Location, error: OSError) -> StoreUnavailable:
-    return StoreUnavailable(f"the metadata store {location.file} cannot be reached: {error.strerror}")
+    return StoreUnavailable(f"cannot access the metadata store {location.file}: {error.strerror}")
 
 
 def at_start(error: BaseException, location: Location) -> DriverError:
-    """An error while the store is opened: most are wrong settings."""
+    """Convert an error while opening the store. Most are wrong settings."""
     if hint := _SETTINGS.get(code(error)):
         return ConfigurationError(URL_KEY, f"{location.shown}: {hint} ({_words(error, location)})")
     if location.is_file:
@@ -98,7 +98,7 @@ def while_running(error: BaseException, location: Location) -> StoreUnavailable:
 
 
 def _words(error: BaseException, location: Location) -> str:
-    """The server's own words in one line, without the statement, its values and the password."""
+    """The message of the server in one line, without the statement, its values and the password."""
     cause: Any = getattr(error, "orig", None) or error
     words = cause.args[1] if len(cause.args) > 1 and isinstance(cause.args[0], int) else cause
     text = " ".join(str(words).split()) or type(cause).__name__

@@ -1,4 +1,4 @@
-"""Many threads' writes in one transaction: while one commit is under way, the writes of everybody else gather for the next."""
+"""Group commit: while a transaction commits, the writes of other threads are collected for the next one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Job(Generic[T]):
-    """One caller's write. `write_batch` sets either `result` or `error`."""
+    """The write of a caller. `write_batch` sets `result` or `error`."""
 
     __slots__ = ("error", "finished", "leads", "result", "wake", "work")
 
@@ -27,12 +27,12 @@ class Job(Generic[T]):
 
 
 class GroupCommit(Generic[T]):
-    """The first caller who finds nobody writing writes for all who wait, then hands over to the first of those who came meanwhile.
+    """One caller leads: it writes the jobs of all waiting callers, then the first caller that came meanwhile becomes the leader.
 
-    There is no thread for it: a caller who is alone writes at once and pays for no hand-over.
+    There is no separate thread, so a single caller writes at once without a hand-over.
 
     Args:
-        write_batch: carries out the jobs in one transaction, called by one thread at a time; sets each job's outcome.
+        write_batch: carries out the jobs in one transaction and sets the outcome of each. Called by one thread at a time.
     """
 
     def __init__(self, write_batch: Callable[[Sequence[Job[T]]], None], *, most: int = 256) -> None:
@@ -43,7 +43,7 @@ class GroupCommit(Generic[T]):
         self._busy = False
 
     def run(self, work: T) -> Any:
-        """Returns or raises the work's outcome after the commit."""
+        """Return or raise the outcome of the write after the commit."""
         job = Job(work)
         with self._guard:
             self._waiting.append(job)
@@ -60,7 +60,7 @@ class GroupCommit(Generic[T]):
     def _wait(self, job: Job[T]) -> None:
         try:
             job.wake.acquire()
-        except BaseException:  # an interrupt in the main thread: withdraw, and do not leave the others without a leader
+        except BaseException:  # interrupted in the main thread: withdraw the job, and appoint another leader
             with self._guard:
                 if job in self._waiting:
                     self._waiting.remove(job)
@@ -89,7 +89,7 @@ class GroupCommit(Generic[T]):
                     job.wake.release()
 
     def _appoint(self) -> Job[T] | None:
-        """Call with the guard held."""
+        """Make the first waiting job the leader. Call it with the guard held."""
         heir = self._waiting[0] if self._waiting else None
         self._busy = heir is not None
         if heir is not None:

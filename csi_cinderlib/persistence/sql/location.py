@@ -1,4 +1,4 @@
-"""Which database, by its URL and the other options of the plugin, each mistake with what to do about it."""
+"""The database of a store, from its URL and the other options of the plugin."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ DRIVERS: Mapping[str, tuple[str, str]] = {
     "mysql": ("pymysql", "mysql"),
     "mariadb": ("pymysql", "mysql"),
 }
-"""By dialect: SQLAlchemy's driver, and the extra of this package that installs it."""
+"""By dialect: the driver in SQLAlchemy, and the extra of this package that installs it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """Where the tables are and how to talk to the database.
+    """The location of the database and its connection settings.
 
     Attributes:
-        url: with the password.
-        pool_size: most connections to a server at once. Each is held for one statement of about a millisecond, so that far
-            fewer than the worker threads are enough, and the server's own limit is left to others.
-        statement_timeout: seconds that the server may take for one statement.
-        connect_timeout: seconds.
-        migrate: bring the schema up to date when the store is opened; without it an older schema is refused.
+        url: includes the password.
+        pool_size: maximum number of connections to a server. Each is held for one statement of about a millisecond, so far
+            fewer than the worker threads are enough, and the limit of the server is not used up.
+        statement_timeout: limit for one statement, in seconds.
+        connect_timeout: in seconds.
+        migrate: update the schema when the store is opened; otherwise an older schema is refused.
     """
 
     url: URL = field(repr=False)
@@ -52,15 +52,15 @@ class Location:
 
     @property
     def shown(self) -> str:
-        """For messages: without the password."""
+        """The URL for messages, without the password."""
         return self.url.render_as_string(hide_password=True)
 
 
 def locate(options: Mapping[str, object], state_dir: Path) -> Location:
-    """The options of the `sql` plugin; without a URL: the SQLite file metadata.db in the state directory.
+    """Parse the options of the `sql` plugin. Without a URL, the location is the SQLite file metadata.db in the state directory.
 
     Raises:
-        ConfigurationError: an option is unknown or wrong.
+        ConfigurationError: an option is unknown or invalid.
     """
     check_options(options, ("url", "password", "pool_size", "statement_timeout", "connect_timeout", "migrate"))
     return Location(
@@ -81,21 +81,19 @@ def _url(options: Mapping[str, object], state_dir: Path) -> URL:
     except (ArgumentError, ValueError):
         raise ConfigurationError(
             URL_KEY,
-            "is not a database URL: DIALECT://USER@HOST:PORT/DATABASE, with special characters in it percent-encoded",
+            "must be a database URL, DIALECT://USER@HOST:PORT/DATABASE, with special characters percent-encoded",
         ) from None
     dialect, _, driver = url.drivername.partition("+")
     dialect = "postgresql" if dialect == "postgres" else dialect
     if dialect not in DRIVERS:
-        raise ConfigurationError(URL_KEY, f"has the unknown dialect {dialect!r}; there are: {', '.join(DRIVERS)}")
+        raise ConfigurationError(URL_KEY, f"unsupported dialect {dialect!r}; supported: {', '.join(DRIVERS)}")
     known, _ = DRIVERS[dialect]
     if driver not in ("", known):
-        raise ConfigurationError(
-            URL_KEY, f"asks for the driver {driver!r}; the one that is supported is {dialect}+{known}"
-        )
+        raise ConfigurationError(URL_KEY, f"unsupported driver {driver!r}; supported: {dialect}+{known}")
     if dialect == "sqlite" and url.database in (None, "", ":memory:"):
-        raise ConfigurationError(URL_KEY, "names no file: use sqlite:////PATH, or the plugin memory")
+        raise ConfigurationError(URL_KEY, "must name a file: use sqlite:////PATH, or the plugin 'memory'")
     if dialect != "sqlite" and not url.database:
-        raise ConfigurationError(URL_KEY, f"names no database: {dialect}://USER@HOST:PORT/DATABASE")
+        raise ConfigurationError(URL_KEY, f"must name a database: {dialect}://USER@HOST:PORT/DATABASE")
     return url.set(drivername=f"{dialect}+{known}")
 
 
@@ -109,12 +107,12 @@ def _with_password(url: URL, options: Mapping[str, object]) -> URL:
 def _number(options: Mapping[str, object], name: str, default: float, *, least: float) -> float:
     value = options.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
-        raise ConfigurationError(f"store.options.{name}", f"must be a number of at least {least}, not {value!r}")
+        raise ConfigurationError(f"store.options.{name}", f"must be a number of at least {least} (got {value!r})")
     return value
 
 
 def _flag(options: Mapping[str, object], name: str, *, default: bool) -> bool:
     value = options.get(name, default)
     if not isinstance(value, bool):
-        raise ConfigurationError(f"store.options.{name}", f"must be true or false, not {value!r}")
+        raise ConfigurationError(f"store.options.{name}", f"must be true or false (got {value!r})")
     return value

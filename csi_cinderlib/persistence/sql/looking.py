@@ -1,12 +1,12 @@
-"""Reads a SQLite file without changing anything in its directory: beside its process, after a crash, on a read-only file system.
+"""Reads an SQLite file without changing its directory: next to the process that uses it, after a crash, or on a read-only file system.
 
-SQLite's own read-only mode is not enough: it makes the files of the write-ahead log where they are missing, and leaves them there.
+SQLite's read-only mode is not sufficient: it creates missing files of the write-ahead log and leaves them there.
 
-| log | its index | the file is read |
+| log | index | how the file is read |
 | --- | --- | --- |
-| there | there | beside its process, or after a crash: the index is mapped read-only, or rebuilt in memory |
-| empty or missing | missing | as it is: its process has ended, and has folded the log in |
-| there | missing | from a copy, in which SQLite makes the index: a directory that was copied in part |
+| exists | exists | directly; the index is mapped read-only, or rebuilt in memory. The file is in use, or the process has crashed |
+| empty or missing | missing | directly; the process has ended and checkpointed the log |
+| exists | missing | from a copy, for which SQLite creates the index. The directory was copied incompletely |
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from csi_cinderlib.persistence.sql.query import execute_in_sqlite
 
 BUSY_SECONDS = 10
 ATTEMPTS = 3
-"""To open a file whose process starts or ends at that moment."""
+"""Attempts to open a file whose process is starting or ending."""
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What of a database is on the disk.
+    """The files of a database on disk.
 
     Attributes:
-        mark: of the file itself: changes when something is written to it.
+        mark: inode, size and modification time of the database file; changes when the file is written.
     """
 
     mark: tuple[int, int, int]
@@ -56,11 +56,11 @@ class _State:
 
 @contextmanager
 def look(location: Location) -> Iterator[Connection | None]:
-    """A connection to one consistent state of the file, of one thread; None if there is no file.
+    """Open a connection, for one thread, to a consistent state of the file. Yields None if the file does not exist.
 
     Raises:
-        ConfigurationError: the file cannot be read, or is no database.
-        StoreUnavailable: it was changed meanwhile in a way that makes what was read doubtful.
+        ConfigurationError: the file cannot be read, or is not a database.
+        StoreUnavailable: the file was changed while it was read, so the result may be inconsistent.
     """
     path = location.file.absolute()
     with ExitStack() as undo:
@@ -94,7 +94,7 @@ def _opened(location: Location, path: Path, state: _State, undo: ExitStack) -> t
 
 
 def _begin(path: Path, state: _State, undo: ExitStack) -> Connection:
-    """With a read transaction open, so that all that is read is of one moment."""
+    """Connect and open a read transaction, so that all reads see the same state."""
     options = "mode=ro&readonly_shm=1"
     if state.needs_copy:
         directory = undo.enter_context(removal.temporary_directory("csi-cinderlib-"))
@@ -118,7 +118,7 @@ def _begin(path: Path, state: _State, undo: ExitStack) -> Connection:
 
 
 def _state(location: Location, path: Path) -> _State | None:
-    """None when there is no file. Raises ConfigurationError."""
+    """Return None if the file does not exist. Raises ConfigurationError."""
     try:
         found = path.stat()
         log, index = _size(Path(f"{path}-wal")), _size(Path(f"{path}-shm"))
@@ -126,7 +126,7 @@ def _state(location: Location, path: Path) -> _State | None:
         return None
     except OSError as error:
         raise _refusal(location, error) from None
-    # A process that has just emptied its log has an index still; without a log the index is of no use.
+    # After a checkpoint the log is empty and the index still exists. Without a log the index is useless.
     return _State((found.st_ino, found.st_size, found.st_mtime_ns), bool(log), index is not None and log is not None)
 
 
@@ -138,15 +138,17 @@ def _size(path: Path) -> int | None:
 
 
 def _check_unchanged(location: Location, path: Path, state: _State) -> None:
-    """A file that was read as it is, without locks, must not have been written to. Raises StoreUnavailable."""
+    """Raises StoreUnavailable if a file that was read without locks has been written."""
     now = _state(location, path)
     if (state.is_at_rest or state.needs_copy) and (now is None or now.mark != state.mark):
-        raise StoreUnavailable(f"the metadata store {path} was changed while it was read: run the command again")
+        raise StoreUnavailable(f"the metadata store {path} was changed while it was read; run the command again")
 
 
 def _refusal(location: Location, error: Exception) -> Exception:
     if isinstance(error, PermissionError) or (not isinstance(error, OSError) and not os.access(location.file, os.R_OK)):
-        return ConfigurationError(URL_KEY, f"{location.file} cannot be read: permission denied; run this as its owner")
+        return ConfigurationError(
+            URL_KEY, f"cannot read {location.file}: permission denied; run the command as the owner of the file"
+        )
     if isinstance(error, OSError):
-        return ConfigurationError(URL_KEY, f"{location.file} cannot be read: {error.strerror}")
+        return ConfigurationError(URL_KEY, f"cannot read {location.file}: {error.strerror}")
     return failures.at_start(error, location)

@@ -1,4 +1,4 @@
-"""Bringing a database's schema up to date: at start and by `csi-cinderlib migrate`, by one process at a time."""
+"""Schema migration, at start and by `csi-cinderlib migrate`, in one process at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from csi_cinderlib.persistence.sql.location import URL_KEY, Location
 from csi_cinderlib.persistence.sql.schema import HEAD, METADATA, REVISIONS, VERSION_TABLE, VERSIONS
 
 _IN_EACH_TABLE = frozenset({"id", "revision", "body"})
-"""Columns of each of our tables in every revision of the schema."""
+"""Columns of all our tables in all revisions of the schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Migrated:
 
 
 def version_of(connection: Connection) -> str:
-    """The revision of the schema that is there, "" if there is none."""
+    """The revision of the existing schema; "" if there is none."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return ""
     return str(connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar() or "")  # noqa: S608
@@ -34,7 +34,8 @@ def bring_up_to_date(connection: Connection, location: Location) -> Migrated:
     """Run the missing migrations. The caller holds a lock against other processes and commits afterwards.
 
     Raises:
-        ConfigurationError: the schema is of a newer program, or is older and `migrate` is off, or the tables are another program's.
+        ConfigurationError: the schema is newer than this program, or older and `migrate` is off, or the tables belong to another
+            program.
     """
     before = check_version(connection, location)
     if before == HEAD:
@@ -47,40 +48,40 @@ def bring_up_to_date(connection: Connection, location: Location) -> Migrated:
 
 
 def check_version(connection: Connection, location: Location) -> str:
-    """The revision of the schema that is there, when it is, or can be brought to, ours. Raises what `bring_up_to_date` does."""
+    """Return the revision of a schema that is current or can be migrated. Raises the errors of `bring_up_to_date`."""
     before = version_of(connection)
     if before == HEAD:
         return before
     if before and before not in REVISIONS:
         raise ConfigurationError(
             URL_KEY,
-            f"{location.shown} has schema {before!r}, made by a newer csi-cinderlib; this program knows schemas up to {HEAD!r}: "
-            "upgrade this program, or restore a backup made before the upgrade",
+            f"{location.shown} has schema {before!r} of a newer csi-cinderlib; supported: up to {HEAD!r}; "
+            "upgrade csi-cinderlib, or restore a backup from before the upgrade",
         )
     if not before and (foreign := _foreign_tables(connection)):
         raise ConfigurationError(
             URL_KEY,
-            f"{location.shown} holds tables of another program ({', '.join(foreign)}: cinderlib's or Cinder's?): give csi-cinderlib "
-            "a database of its own; docs/how-to/migrate-from-cinderlib.md says how cinderlib's metadata comes along",
+            f"{location.shown} contains tables of another program, possibly cinderlib or Cinder ({', '.join(foreign)}); "
+            "create a separate database for csi-cinderlib; to migrate cinderlib's metadata, see docs/how-to/migrate-from-cinderlib.md",
         )
     if not location.migrate:
         raise ConfigurationError(
             URL_KEY,
-            f"{location.shown} has {f'schema {before!r}' if before else 'no schema'} and this program needs {HEAD!r}: "
+            f"{location.shown} has {f'schema {before!r}' if before else 'no schema'} and needs {HEAD!r}; "
             "run `csi-cinderlib migrate`, or set store.options.migrate to true",
         )
     return before
 
 
 def check_readable(connection: Connection, location: Location) -> None:
-    """That the schema is ours as it is. Raises ConfigurationError; changes nothing."""
+    """Raises ConfigurationError unless the schema is current. Changes nothing."""
     if not version_of(connection) and not _foreign_tables(connection):
-        raise ConfigurationError(URL_KEY, f"{location.shown} holds no metadata of csi-cinderlib")
+        raise ConfigurationError(URL_KEY, f"{location.shown} contains no csi-cinderlib metadata")
     check_version(connection, replace(location, migrate=False))
 
 
 def _foreign_tables(connection: Connection) -> list[str]:
-    """Those that have the name of one of ours and are none: a database may be shared, a table may not."""
+    """Tables of other programs with the name of one of ours. A database can be shared, a table cannot."""
     inspector = inspect(connection)
     return [
         name
@@ -90,14 +91,14 @@ def _foreign_tables(connection: Connection) -> list[str]:
 
 
 def _create(connection: Connection) -> None:
-    """All tables in an empty database: what the migrations come to (a test compares), without Alembic, which takes 0.3 s to import."""
+    """Create all tables in an empty database without Alembic, whose import takes 0.3 s. A test compares the result with the migrations."""
     METADATA.create_all(connection)
     VERSIONS.create(connection)
     connection.execute(VERSIONS.insert(), {"version_num": HEAD})
 
 
 def upgrade(connection: Connection) -> None:
-    """Run the migrations that are missing, from whatever is there: also what a killed run left."""
+    """Run the missing migrations, also after an interrupted run."""
     from alembic import command
     from alembic.config import Config
 

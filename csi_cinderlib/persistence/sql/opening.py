@@ -1,4 +1,4 @@
-"""The plugin `sql`, the migration by hand, and a look that changes nothing."""
+"""The plugin `sql`, manual migration, and read-only access."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def open_store(options: Mapping[str, object], *, state_dir: Path, sealer: Sealer
     """Open the database of `options` (see `sql.location.Location`), by default SQLite in the state directory.
 
     Raises:
-        ConfigurationError: an option, the password, the rights or the schema are wrong, or the SQLite file is in use.
+        ConfigurationError: an option, the password, the privileges or the schema are wrong, or the SQLite file is in use.
         StoreUnavailable: the server cannot be reached right now.
     """
     return SqlStore(_database(locate(options, state_dir)), sealer)
 
 
 def migrate(options: Mapping[str, object], *, state_dir: Path) -> Migrated:
-    """Bring the schema up to date, whatever the option `migrate` says. Raises what `open_store` raises."""
+    """Migrate the schema regardless of the option `migrate`. Raises the errors of `open_store`."""
     database = _database(replace(locate(options, state_dir), migrate=True))
     database.close()
     return database.migrated
@@ -45,12 +45,9 @@ def migrate(options: Mapping[str, object], *, state_dir: Path) -> Migrated:
 def look(
     options: Mapping[str, object], *, state_dir: Path, sealer: Sealer | None
 ) -> Iterator[tuple[str, Store | None]]:
-    """Where `open_store` would find the database, without the password, and a store for reading if there is one already.
+    """Yield the location that `open_store` would use, without the password, and a store for reading if it already exists.
 
-    Changes nothing.
-
-    Raises:
-        what `open_store` raises, except that a SQLite file may be in use.
+    Changes nothing. Raises the errors of `open_store`, except for an SQLite file in use.
     """
     location = locate(options, state_dir)
     with looking.look(location) if location.is_file else server.look(location) as connection:
@@ -64,10 +61,10 @@ def look(
 
 @contextmanager
 def read(options: Mapping[str, object], *, state_dir: Path, sealer: Sealer | None) -> Iterator[Store]:
-    """The records of one moment, for one thread, beside every process that uses them. Needs no right but to read; changes nothing.
+    """Read a consistent state of the records in one thread, also while other processes use them. Needs only read privileges.
 
     Raises:
-        ConfigurationError: there is no metadata store, or its schema is not this program's.
+        ConfigurationError: there is no metadata store, or its schema is not current.
         StoreUnavailable: the server cannot be reached, or the file was changed while it was read.
     """
     location = locate(options, state_dir)
@@ -80,7 +77,7 @@ def read(options: Mapping[str, object], *, state_dir: Path, sealer: Sealer | Non
 
 
 class _Reading:
-    """See `sql.database.Database`; of one thread."""
+    """A read-only `sql.database.Database` for one thread."""
 
     shared = True
 
@@ -91,10 +88,10 @@ class _Reading:
         return work(self._connection)
 
     def write(self, work: Write) -> None:
-        raise AssertionError(f"{work} while the store is only looked at")
+        raise AssertionError(f"{work}: the store is open for reading only")
 
     def close(self) -> None:
-        """Whoever looks closes the connection."""
+        """The caller closes the connection."""
 
 
 def _database(location: Location) -> FileDatabase | ServerDatabase:

@@ -1,6 +1,7 @@
-"""Statements that the driver's own cursor runs.
+"""Statements that run on the cursor of the database driver.
 
-SQLAlchemy words a statement once and looks after the connections; to execute one by it takes as long as PostgreSQL takes to answer.
+SQLAlchemy compiles the statements and manages the connections. Executing a statement with SQLAlchemy would take as long as PostgreSQL
+takes to answer.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ Row = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A statement as one dialect spells it.
+    """A statement compiled for a dialect.
 
     Attributes:
-        order: the parameters' names where they go by position, else None.
-        defaults: parameters that SQLAlchemy adds, an OFFSET of 0 say.
-        in_bytes: keys come as bytes.
+        order: names of positional parameters, else None.
+        defaults: parameters that SQLAlchemy adds, for example an OFFSET of 0.
+        in_bytes: keys are returned as bytes.
     """
 
     statement: str
@@ -42,14 +43,14 @@ class _Text:
 
 
 class Query:
-    """One SELECT of text columns."""
+    """A SELECT of text columns."""
 
     def __init__(self, statement: Select[Any]) -> None:
         self._statement = statement
         self._texts: dict[str, _Text] = {}
 
     def rows(self, connection: Connection, values: Mapping[str, object]) -> Sequence[Row]:
-        """Raises DBAPIError, which also tells whether the connection broke."""
+        """Raises DBAPIError, which also indicates a broken connection."""
         dialect = connection.dialect
         text = self._texts.get(dialect.name) or self._word(dialect)
         parameters = text.parameters({name: to_database(value, dialect) for name, value in values.items()})
@@ -63,7 +64,7 @@ class Query:
                 raise DBAPIError(text.statement, None, error) from error
         finally:
             cursor.close()
-        # SQLAlchemy meets the broken connection itself, and drops it and the pool's other ones.
+        # SQLAlchemy runs into the broken connection itself and invalidates the pool.
         return connection.execute(self._statement, values).all()
 
     def _word(self, dialect: Dialect) -> _Text:
@@ -75,10 +76,10 @@ class Query:
 
 
 class Change:
-    """One INSERT, UPDATE or DELETE.
+    """An INSERT, UPDATE or DELETE.
 
     Args:
-        columns: the parameters whose values it writes, besides those of its condition.
+        columns: parameters with the written values, in addition to those of the condition.
     """
 
     def __init__(self, statement: Insert | Update | Delete, columns: Sequence[str] = ()) -> None:
@@ -86,9 +87,10 @@ class Change:
         self._columns = columns
 
     def run(self, connection: Connection, values: Mapping[str, object]) -> int:
-        """How many rows it changed. Raises DBAPIError, IntegrityError for one.
+        """Return the number of changed rows. Raises DBAPIError, for example IntegrityError.
 
-        SQLAlchemy executes it for a server, so that it drops all connections of the pool when one breaks. SQLite's cannot break.
+        For a server SQLAlchemy executes the statement, so that it invalidates the pool if a connection breaks. An SQLite connection
+        cannot break.
         """
         dialect = connection.dialect
         if dialect.name != "sqlite":
@@ -98,13 +100,13 @@ class Change:
 
     @functools.cached_property
     def _worded(self) -> tuple[str, Sequence[str]]:
-        """As SQLite spells it, and the order of its parameters."""
+        """The statement compiled for SQLite, and the order of its parameters."""
         compiled = self._statement.compile(dialect=sqlite.dialect(), column_keys=self._columns or None)
         return str(compiled), compiled.positiontup or ()
 
 
 def execute_in_sqlite(connection: Connection, text: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
-    """Past SQLAlchemy, which would not begin a transaction on an AUTOCOMMIT connection. Raises DBAPIError."""
+    """Execute without SQLAlchemy, which cannot begin a transaction on an AUTOCOMMIT connection. Raises DBAPIError."""
     driver: Any = connection.connection.driver_connection
     try:
         cursor: sqlite3.Cursor = driver.execute(text, values)

@@ -1,7 +1,7 @@
-"""The tables: one per kind of record, key columns beside the body, and a composite index (column, id) for each filter.
+"""The tables: one per kind of record, with key columns next to the body, and a composite index (column, id) for each filter.
 
-The composite index is what keeps a page of 100 at the same cost at any depth: with one on the column alone the database would sort
-the whole set for every page.
+With the composite index, a page of 100 records has the same cost at any position. With an index on the column alone, the database would
+sort the whole result for each page.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from csi_cinderlib.persistence.codec import MAX_KEY_BYTES
 from csi_cinderlib.persistence.sql.types import Key, body_type
 
 REVISIONS = ("0001",)
-"""Of the schema, oldest first, as in `migrations/versions`."""
+"""Revisions of the schema, oldest first, as in `migrations/versions`."""
 
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "csi_cinderlib_schema"
@@ -43,7 +43,7 @@ NAMES: Mapping[type[Record], str] = {
 }
 
 ON_DELETE: Mapping[type[Record], str] = {Snapshot: "RESTRICT", Attachment: "CASCADE"}
-"""What the removal of the volume that `volume_id` names does to these."""
+"""The effect of removing the volume of `volume_id` on these records."""
 
 METADATA = MetaData()
 
@@ -72,4 +72,4 @@ VERSIONS = Table(
     Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc"),
 )
-"""As Alembic makes it."""
+"""The table of revisions as Alembic creates it."""

@@ -1,4 +1,4 @@
-"""PostgreSQL, MySQL and MariaDB: a pool of connections, each statement its own transaction, and another try where that is safe."""
+"""PostgreSQL, MySQL and MariaDB: a connection pool, one transaction per statement, and retries where they are safe."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from csi_cinderlib.persistence.sql.schema import HEAD, TABLES, VERSION_TABLE
 
 T = TypeVar("T")
 ATTEMPTS = 6
-"""Of one statement that lost against others (deadlock, serialization failure)."""
+"""Attempts for a statement that fails because of concurrent ones (deadlock, serialization failure)."""
 RECONNECTS = 2
-"""A restarted server breaks all connections of the pool; the first that notices drops them all."""
+"""Attempts after a broken connection. A server restart breaks all connections of the pool; the first failure invalidates the pool."""
 MIGRATION_SECONDS = 300
-"""How long to wait for another process that is migrating."""
+"""How long to wait for a migration by another process."""
 
 
 class ServerDatabase:
     """See `sql.database.Database`.
 
-    No write is in doubt for long: each one makes a revision of its own, so after a broken connection it is repeated and, if the
-    repetition is refused, the stored revision tells whether the first attempt had been carried out.
+    Each write has a unique revision. After a broken connection the write is repeated; if the repetition is refused, the stored
+    revision shows whether the first attempt succeeded.
     """
 
     shared = True
@@ -75,7 +75,7 @@ class ServerDatabase:
         self._engine.dispose()
 
     def _attempt(self, work: Callable[[Connection, bool], T]) -> T:
-        """`work` is told whether an earlier attempt's answer was lost."""
+        """Run `work` with retries. Its second argument tells whether the answer of an earlier attempt was lost."""
         lost = 0
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -83,14 +83,14 @@ class ServerDatabase:
                     return work(connection, lost > 0)
             except PoolTimeout as error:
                 raise StoreUnavailable(
-                    f"all {self._location.pool_size} connections to {self._location.shown} are busy (store.options.pool_size)"
+                    f"all {self._location.pool_size} connections to {self._location.shown} are busy; see store.options.pool_size"
                 ) from error
             except DBAPIError as error:
                 lost += error.connection_invalidated
                 again = lost <= RECONNECTS if error.connection_invalidated else failures.is_worth_another_try(error)
                 if not again or attempt == ATTEMPTS:
                     raise failures.while_running(error, self._location) from error
-                time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311  # so that two who collided part
+                time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311  # jitter after a collision
         raise AssertionError("unreachable")
 
     def _migrate(self) -> Migrated:
@@ -104,10 +104,10 @@ class ServerDatabase:
 
 @contextmanager
 def look(location: Location, *, snapshot: bool = False) -> Iterator[Connection]:
-    """A connection for reading; raises what ServerDatabase raises.
+    """Open a connection for reading. Raises the errors of ServerDatabase.
 
     Args:
-        snapshot: everything is read as it was at the first statement, in a transaction in which the server refuses changes.
+        snapshot: use a read-only transaction in which all reads see the state of the first statement.
     """
     engine = _engine(location, poolclass=NullPool)
     try:
@@ -129,7 +129,7 @@ def _snapshot(connection: Connection) -> Connection:
 
 @contextmanager
 def _alone(connection: Connection) -> Any:
-    """One process at a time migrates; the lock ends with its connection. PostgreSQL does it in one transaction, MySQL cannot."""
+    """Lock against migrations by other processes until the connection ends. PostgreSQL migrates in one transaction, MySQL cannot."""
     if connection.dialect.name == "postgresql":
         connection = connection.execution_options(isolation_level="READ COMMITTED")
         with connection.begin():
@@ -142,7 +142,9 @@ def _alone(connection: Connection) -> Any:
         {"name": f"{VERSION_TABLE}.", "seconds": MIGRATION_SECONDS},
     ).scalar()
     if got != 1:
-        raise StoreUnavailable("another process has been migrating the metadata store's schema for too long")
+        raise StoreUnavailable(
+            f"cannot migrate the metadata store: another process has been migrating it for more than {MIGRATION_SECONDS} s"
+        )
     yield
 
 
@@ -155,7 +157,7 @@ def _engine(location: Location, *, migrating: bool = False, **pool: Any) -> Engi
         extra = DRIVERS[dialect][1]
         raise ConfigurationError(
             URL_KEY,
-            f"{dialect} needs the Python package of the module {missing.name!r}: pip install 'csi-cinderlib[{extra}]'",
+            f"{dialect} needs the Python module {missing.name!r}: pip install 'csi-cinderlib[{extra}]'",
         ) from missing
 
 
@@ -169,7 +171,7 @@ def _postgresql(location: Location, migrating: bool, **options: Any) -> Engine:
         "keepalives_count": 3,
         "tcp_user_timeout": 0
         if migrating
-        else patience + 5000,  # a server that vanished is noticed also by who waits for its answer
+        else patience + 5000,  # detect a lost server also while waiting for an answer
         "options": f"-c statement_timeout={patience}",
     }
     given = {name: value for name, value in arguments.items() if name not in location.url.query}
@@ -203,10 +205,10 @@ def _mysql(location: Location, migrating: bool, **options: Any) -> Engine:
 
 
 def check_rights(connection: Connection) -> None:
-    """Change no row of each table, in every way that the store does: a missing right shows at the start.
+    """Run each kind of write on each table without changing a row, so that a missing privilege is detected at start.
 
     Raises:
-        DBAPIError: the database's user may not do that.
+        DBAPIError: the database user lacks a privilege.
     """
     for table in TABLES.values():
         nothing = select(table).where(false())

@@ -1,6 +1,6 @@
-"""Changes of several records by one statement, for SQLite.
+"""Changes of several records with one statement, for SQLite.
 
-Python gives up its interpreter lock five times for each statement. With many callers that takes longer than writing a row.
+Python releases its interpreter lock five times per statement. With many callers this takes longer than writing a row.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from csi_cinderlib.model.records import NOTHING
 from csi_cinderlib.persistence.sql.query import execute_in_sqlite
 
 MOST_ROWS = 100
-"""Of one statement. SQLite takes 999 parameters, or more since 3.32; the change of a snapshot has 9."""
+"""Limit of rows per statement. SQLite allows 999 parameters, since 3.32 more; the change of a snapshot has 9."""
 UPDATE_FROM = (3, 33)
-"""The first version of SQLite that has it."""
+"""The first version of SQLite with UPDATE ... FROM."""
 
 
 class Statement:
     """An INSERT or UPDATE for several records of a table.
 
     Args:
-        before, after: its text around the rows.
-        names: of the values of a row, in their order.
+        before, after: SQL text before and after the rows.
+        names: names of the values of a row, in order.
     """
 
     def __init__(self, table: Table, before: str, names: Sequence[str], after: str = "") -> None:
@@ -36,16 +36,16 @@ class Statement:
         self._after = after
 
     def run(self, connection: Connection, parts: Sequence[Part]) -> set[str]:
-        """The ids of those that it wrote. Raises DBAPIError when it wrote none."""
+        """Return the ids of the written records. Raises DBAPIError if none was written."""
         text = f"{self._before} VALUES {_marks(len(parts), len(self._names))}{self._after}"
         try:
             cursor = execute_in_sqlite(connection, text, [part.values[name] for part in parts for name in self._names])
-        except IntegrityError:  # of one of them; nothing was written
+        except IntegrityError:  # caused by one row; nothing was written
             return set()
         return {part.id for part in parts} if cursor.rowcount == len(parts) else self._written(connection, parts)
 
     def _written(self, connection: Connection, parts: Sequence[Part]) -> set[str]:
-        """Each write makes a revision of its own. SQLite has no index for pairs: it would look through all of the table."""
+        """Find the written records by their unique revisions. A query for (id, revision) pairs would scan the whole table in SQLite."""
         text = f"SELECT id, revision FROM {self.table} WHERE id IN {_marks(1, len(parts))}"  # noqa: S608  # as below
         wanted = {(part.id, part.revision) for part in parts}
         return {
@@ -71,7 +71,7 @@ def update(
     *,
     version: tuple[int, ...] = sqlite3.sqlite_version_info,
 ) -> Statement | None:
-    """Of the records whose columns `compared` have the values `the_NAME`. None where SQLite is too old for it."""
+    """Update records whose columns `compared` have the values `the_NAME`. Returns None if SQLite is too old."""
     if version < UPDATE_FROM:
         return None
     names = [*changed, *(f"the_{name}" for name in compared)]
@@ -84,13 +84,13 @@ def update(
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A write as one of several.
+    """A write as part of a batch.
 
     Attributes:
-        table, id: of the record.
-        revision: that the write gives it.
-        statement: None for a write that shares none.
-        values: for the statement.
+        table, id: table and id of the record.
+        revision: the new revision.
+        statement: None for a write that cannot be combined with others.
+        values: parameters of the statement.
     """
 
     table: str
@@ -101,10 +101,10 @@ class Part:
 
 
 def write(connection: Connection, parts: Sequence[Part]) -> set[int]:
-    """Write what can be written together; the numbers of those that were.
+    """Carry out the writes that can be combined and return their numbers.
 
-    The others were not written, and the caller carries them out one by one, in their order: only that tells why one cannot be.
-    Of several writes of one record all but the first are among them.
+    The caller carries out the others one by one, in order, which also shows why a write fails. Of several writes to the same record,
+    only the first can be combined.
 
     Raises:
         DBAPIError: the transaction must be rolled back.

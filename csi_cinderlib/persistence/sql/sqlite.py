@@ -1,4 +1,4 @@
-"""SQLite: one file, one process, one writing connection with group commit, reading connections beside it."""
+"""SQLite: one file for one process, a write connection with group commit, and a pool of read connections."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from csi_cinderlib.persistence.sql.migration import Migrated, bring_up_to_date
 
 T = TypeVar("T")
 BUSY_SECONDS = 10
-"""How long to wait for a backup tool that locks the file."""
+"""How long to wait for a lock, for example of a backup tool."""
 
 MOST_IDLE = 16
-"""Reading connections that are kept: each holds two files open and up to 2 MB of pages."""
+"""Limit of idle read connections. Each has two open files and up to 2 MB of pages."""
 
 LOG_PAGES = 400
-"""After how many pages (of 4 KiB) the log is folded into the file; 1000, SQLite's default, are no faster."""
+"""Checkpoint interval of the log, in pages of 4 KiB. SQLite's default of 1000 is not faster."""
 
 RESERVED_FILES = 8
 RESERVED_SIZE = 512 * 1024
-"""Bytes. Folding the log in may need room for all its pages, and a transaction has to go into the log before: 4 MiB in all are twice
-as much. Files are needed for the log itself and its index, which SQLite removes when it is closed."""
+"""In bytes. A checkpoint may need space for all pages of the log, after a transaction was written to it; 4 MiB in total are twice that.
+Files are needed for the log and its index, which SQLite removes on close."""
 
 
 class FileDatabase:
     """See `sql.database.Database`.
 
-    WAL lets readers go on during a write; synchronous=FULL makes each commit durable, also over a loss of power.
+    With WAL, readers are not blocked by a write. With synchronous=FULL, each commit survives a power failure.
     """
 
     shared = False
@@ -57,7 +57,7 @@ class FileDatabase:
                 self._writer, self.migrated = self._reserve.run(self._open, lacks_room=failures.lacks_room)
                 undo.callback(self._writer.close)
             except OSError as error:
-                raise ConfigurationError(URL_KEY, f"{location.file} cannot be opened: {error.strerror}") from error
+                raise ConfigurationError(URL_KEY, f"cannot open {location.file}: {error.strerror}") from error
             except (DBAPIError, sqlite3.Error) as error:
                 raise failures.at_start(error, location) from error
             undo.pop_all()
@@ -66,7 +66,7 @@ class FileDatabase:
         self._commits: GroupCommit[Write] = GroupCommit(self._write_batch)
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """With a connection of its own; those given back are used again, the last one first."""
+        """Run `work` on a separate connection. The most recently used idle connection is reused first."""
         self._check_place()
         try:
             connection = self._idle.pop()
@@ -89,7 +89,7 @@ class FileDatabase:
     def close(self) -> None:
         while self._idle:
             self._idle.pop().close()
-        self._writer.close()  # the last connection folds the WAL into the file
+        self._writer.close()  # the last connection checkpoints the WAL
         self._engine.dispose()
         self._lock.close()
 
@@ -103,7 +103,7 @@ class FileDatabase:
         return found.st_dev, found.st_ino
 
     def _check_place(self) -> None:
-        """Raises StoreUnavailable when the file is not the one that was opened: what goes there is lost with this process."""
+        """Raises StoreUnavailable if the file was replaced: writes to the opened file would be lost when this process ends."""
         if self._find_place() != self._place:
             raise failures.moved(self._location)
 
@@ -138,7 +138,7 @@ class FileDatabase:
             raise failures.while_running(error, self._location) from error
 
     def _write_batch(self, batch: Sequence[Job[Write]]) -> None:
-        """All in one transaction; if that fails, each in its own, so that one caller's failure is not everybody's."""
+        """Write all jobs in one transaction; if it fails, each in its own, so that a failure affects only its caller."""
         has_room = self._reserve.fill()
         if has_room and len(batch) > 1:
             with suppress(Exception):
@@ -151,12 +151,12 @@ class FileDatabase:
                 self._alone(job)
             except (DBAPIError, sqlite3.Error) as error:
                 job.error = failures.while_running(error, self._location)
-            except Exception as error:  # the caller's, whatever it is
+            except Exception as error:  # raised to the caller of the job
                 job.error = error
         return None
 
     def _alone(self, job: Job[Write]) -> None:
-        """With the room that is kept back, if need be; what begins something new gets none of it."""
+        """Write one job, with the reserved disk space if necessary. A job that starts a new operation cannot use the reserve."""
         if job.work.begins:
             if not self._reserve.fill():
                 raise failures.no_room(self._location)
@@ -169,12 +169,12 @@ class FileDatabase:
                 raise
             with self._reserve.released():
                 self._transaction([job])
-                with suppress(sqlite3.Error):  # the log keeps the room that the reserve lacks then
+                with suppress(sqlite3.Error):  # else the log occupies the space of the reserve
                     _script(self._writer, "PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _transaction(self, batch: Sequence[Job[Write]]) -> None:
-        self._roll_back()  # what an interrupt left open must not be committed with this
-        if len(batch) == 1:  # one statement is a transaction of its own
+        self._roll_back()  # a transaction left by an interrupt must not be committed
+        if len(batch) == 1:  # a single statement is a transaction
             return batch[0].work.run(self._writer)
         try:
             _script(self._writer, "BEGIN IMMEDIATE")
@@ -192,14 +192,14 @@ class FileDatabase:
         return None
 
     def _roll_back(self) -> None:
-        """Where a transaction is open: SQLite itself has rolled back after some errors."""
+        """Roll back an open transaction. After some errors SQLite has done so already."""
         driver: Any = self._writer.connection.driver_connection
         if driver.in_transaction:
             driver.execute("ROLLBACK")
 
 
 def _script(connection: Connection, statement: str) -> None:
-    """Past SQLAlchemy, which would not begin a transaction on an AUTOCOMMIT connection."""
+    """Execute without SQLAlchemy, which cannot begin a transaction on an AUTOCOMMIT connection."""
     driver: Any = connection.connection.driver_connection
     driver.execute(statement)
 
@@ -208,7 +208,7 @@ def _prepare(driver: sqlite3.Connection, _record: object) -> None:
     (mode,) = driver.execute("PRAGMA journal_mode=WAL").fetchone()
     if mode != "wal":
         raise sqlite3.OperationalError(
-            f"its file system does not allow SQLite's write-ahead log (journal mode is {mode!r})"
+            f"the file system does not support SQLite's write-ahead log (journal mode {mode!r})"
         )
     driver.execute("PRAGMA synchronous=FULL")
     driver.execute("PRAGMA foreign_keys=ON")
@@ -216,10 +216,10 @@ def _prepare(driver: sqlite3.Connection, _record: object) -> None:
 
 
 class _LockFile:
-    """One process per file. Holds FILE.lock until `close` or the end of the process, however that ends.
+    """Ensures exclusive use by one process: locks FILE.lock until `close` or the end of the process.
 
     Raises:
-        ConfigurationError: another process holds it; names the file and the process.
+        ConfigurationError: another process holds the lock; names the file and the process.
     """
 
     def __init__(self, database: Path) -> None:
@@ -227,25 +227,25 @@ class _LockFile:
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise ConfigurationError(URL_KEY, f"{path} cannot be opened: {error.strerror}") from error
+            raise ConfigurationError(URL_KEY, f"cannot open {path}: {error.strerror}") from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             holder = os.pread(self._fd, 32, 0).decode(errors="replace").strip()
             os.close(self._fd)
             if not isinstance(error, BlockingIOError):
-                raise ConfigurationError(URL_KEY, f"{path} cannot be locked: {error.strerror}") from error
+                raise ConfigurationError(URL_KEY, f"cannot lock {path}: {error.strerror}") from error
             raise ConfigurationError(URL_KEY, _refusal(database, holder)) from None
-        with suppress(OSError):  # on a full disk the refusal of a second process names none
+        with suppress(OSError):  # without it, the error of a second process names no pid
             os.pwrite(self._fd, f"{os.getpid():<31}\n".encode(), 0)
 
     def close(self) -> None:
-        """The file stays: removing it would let two processes lock two different files of that name."""
+        """Unlock, but keep the file: after removing it, two processes could lock different files of the same name."""
         os.close(self._fd)
 
 
 def _refusal(database: Path, holder: str) -> str:
     return (
-        f"{database} is in use by another process{f' (pid {holder})' if holder else ''}: stop that one first, give this one another "
-        "state directory, or use a database server, which several processes may share"
+        f"{database} is in use by another process{f' (pid {holder})' if holder else ''}; stop that process, use another state directory, "
+        "or use a database server, which several processes can share"
     )

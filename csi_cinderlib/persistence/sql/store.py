@@ -1,4 +1,4 @@
-"""The store: one statement per call, by SQLAlchemy Core."""
+"""The SQL store: one statement per call, with SQLAlchemy Core."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from csi_cinderlib.persistence.sql.schema import TABLES
 from csi_cinderlib.persistence.sql.several import Part
 
 _OFTEN_CHANGED = ("revision", "status", "body")
-"""By most changes of a record, and by those alone."""
+"""The columns that most changes of a record write."""
 
 
 class _Statements:
-    """Of one table, made once: SQLAlchemy then finds their compiled text without looking at them again."""
+    """The statements of a table, created once, so that they are compiled only once."""
 
     def __init__(self, table: Table) -> None:
         is_it = table.c.id == bindparam("the_id")
@@ -48,9 +48,10 @@ class _Statements:
         self._table = table
 
     def replace(self, connection: Connection, record: Record, row: Mapping[str, str]) -> int:
-        """Whether there was a row of the record's revision.
+        """Update the row and return whether one with the revision of the record existed.
 
-        SQLite writes the index of each column that a statement names anew, also where the value stays.
+        SQLite rewrites the index of each column in a statement, even if the value is unchanged, so other columns are updated only
+        if they have changed.
         """
         everything = {name: value for name, value in row.items() if name != "id"}
         return self._update.run(connection, self._changed(record, row)) or self._rewrite.run(
@@ -58,7 +59,7 @@ class _Statements:
         )
 
     def _changed(self, record: Record, row: Mapping[str, str]) -> Mapping[str, str]:
-        """What is written where the other columns stay, and how they are."""
+        """The changed values, and the expected values of all other columns."""
         kept = {f"the_{name}": row[name] for name in self._kept}
         changed = {name: value for name, value in row.items() if name in _OFTEN_CHANGED}
         return {"the_id": record.id, "the_revision": record.revision, **kept, **changed}
@@ -73,9 +74,9 @@ class _Statements:
         return Part(self._table.name, record.id)
 
     def walk(self, filters: tuple[tuple[str, int], ...]) -> Query:
-        """A page filtered by these fields, each with so many values. Kept: making one costs more than running it."""
-        if (made := self._walks.get(filters)) is not None:
-            return made
+        """Return the query of a page, filtered by fields with a number of values each. Cached: creating it costs more than running it."""
+        if (known := self._walks.get(filters)) is not None:
+            return known
         table = self._table
         statement = select(table.c.id, table.c.revision, table.c.body).where(table.c.id > bindparam("after"))
         for name, count in filters:
@@ -93,7 +94,7 @@ def _parameter(name: str, number: int) -> str:
 
 
 def _padded(values: tuple[str, ...]) -> tuple[str, ...]:
-    """As many as a power of two, the last one repeated: a few statements serve every number of values."""
+    """Pad to a power of two by repeating the last value, so that few statements cover any number of values."""
     return values + values[-1:] * ((1 << (len(values) - 1).bit_length()) - len(values))
 
 
@@ -113,23 +114,23 @@ def _snapshots_of(connection: Connection, volume_id: str) -> int:
 
 
 def _conflict(connection: Connection, record: Record) -> DriverError:
-    """Why a statement that asked for the record's revision found no row."""
+    """The error if no row has the revision of the record."""
     found = _revision(connection, type(record), record.id)
     name = codec.kind_name(type(record))
     return NotFound(name, record.id) if found is None else StaleRecord(name, record.id)
 
 
 def _dangling(connection: Connection, record: Record) -> DriverError:
-    """Why a foreign key was violated."""
+    """The error for a violated foreign key."""
     if isinstance(record, Snapshot | Attachment) and _revision(connection, Volume, record.volume_id) is None:
         return NotFound("volume", record.volume_id)
     return StoreUnavailable(
-        f"{codec.kind_name(type(record))} {record.id!r} met a change of what it belongs to: try again"
+        f"{codec.kind_name(type(record))} {record.id!r}: a related record was changed at the same time; retry"
     )
 
 
 REMOVALS = 5
-"""How often a record is removed that something still belonged to, and then nothing did."""
+"""Attempts to remove a record whose dependents were removed at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class _Add:
 
     @property
     def begins(self) -> bool:
-        """Unless it says what a failure left behind."""
+        """True unless the record documents the remains of a failure."""
         return getattr(self.record, "status", None) in (Status.CREATING, Status.AVAILABLE)
 
     @property
@@ -165,7 +166,7 @@ class _Replace:
 
     @property
     def begins(self) -> bool:
-        """Unless something is finished, undone or deleted."""
+        """True unless the change finishes, undoes or deletes something."""
         return getattr(self.record, "status", None) in (Status.CREATING, Status.EXTENDING)
 
     @property
@@ -200,7 +201,7 @@ class _Remove:
             except IntegrityError as error:
                 if count := _snapshots_of(connection, self.record.id):
                     raise has_snapshots(self.record.id, count) from None
-                if attempt == REMOVALS - 1:  # otherwise the last snapshot has gone meanwhile
+                if attempt == REMOVALS - 1:  # else retry: the last snapshot was removed meanwhile
                     raise _dangling(connection, self.record) from error
         return None
 

@@ -1,4 +1,4 @@
-"""Column types that mean the same in every database."""
+"""Column types with the same semantics in all databases."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sqlalchemy.types import String, TypeDecorator, TypeEngine
 
 
 class Key(TypeDecorator[str]):
-    """Text that is compared and sorted by its code points: case and trailing blanks count, as in Python.
+    """Text that is compared and sorted by code points, as in Python: case and trailing blanks are significant.
 
-    MySQL's collations would ignore trailing blanks, so it gets the UTF-8 bytes.
+    MySQL's collations ignore trailing blanks, so the UTF-8 bytes are stored there.
     """
 
     impl = String
@@ -33,17 +33,17 @@ class Key(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
         return to_database(value, dialect)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002  # SQLAlchemy gives it
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002  # required by SQLAlchemy
         return None if value is None else str(from_database(value))
 
 
 def in_bytes(dialect: Dialect) -> bool:
-    """Whether that database holds keys as bytes."""
+    """Whether the database stores keys as bytes."""
     return dialect.name in ("mysql", "mariadb")
 
 
 def to_database(value: Any, dialect: Dialect) -> Any:
-    """A Key as the driver takes it; what is no text stays."""
+    """Convert a Key for the driver. Other types are unchanged."""
     return value.encode() if isinstance(value, str) and in_bytes(dialect) else value
 
 
@@ -52,5 +52,5 @@ def from_database(value: Any) -> Any:
 
 
 def body_type() -> TypeEngine[Any]:
-    """A record as ASCII text of any length."""
+    """The column type of a record: ASCII text of any length."""
     return Text().with_variant(mysql.LONGTEXT(charset="ascii", collation="ascii_bin"), "mysql", "mariadb")

@@ -87,7 +87,7 @@ def test_a_repair_is_left_to_the_active_controller(namespace: Namespace, config:
     Path(plain).write_text(json.dumps(settings))
     assert "the-other-pod is the active controller: run this command there" in failed_fix(plain)
     active.release()
-    assert "back end 'array1': it is not configured any more" in failed_fix(plain)
+    assert "back end 'array1': it is no longer configured" in failed_fix(plain)
     assert active.acquire()  # released at the end
     assert store.get(Volume, "half").status is Status.CREATING
     store.close()
@@ -105,7 +105,7 @@ def test_nothing_is_exported_without_the_keys(
     volume: Volume, config: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["export", str(tmp_path / "backup"), "--config", config("controller")]) == 1
-    assert "cannot be read: the export would lack it" in capsys.readouterr().err
+    assert "the export would be incomplete" in capsys.readouterr().err
     assert not (tmp_path / "backup").exists()
 
 

@@ -65,7 +65,7 @@ def test_what_the_child_meets_is_told_as_if_it_had_been_met_here(namespace: Name
         in_child(request(namespace, options={"kubeconfig": str(tmp_path / "none")}))
     text = namespace.kubeconfigs["node"].read_text().replace(namespace.server.url, f"https://127.0.0.1:{free_port()}")
     (tmp_path / "away").write_text(text)
-    with pytest.raises(StoreUnavailable, match="did not answer"):
+    with pytest.raises(StoreUnavailable, match="did not respond"):
         in_child(request(namespace, options={"kubeconfig": str(tmp_path / "away")}))
     with pytest.raises(StoreUnavailable, match="forbidden"):
         in_child(request(namespace, options={**request(namespace).options, "namespace": "default"}))

@@ -102,7 +102,9 @@ def test_definitions_of_another_version_are_said_to_be_that(another: ApiServer, 
     others = json.loads(json.dumps(definitions()).replace(f'"name": "{VERSION}"', '"name": "v9"'))
     another.apply(*others)
     another.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=100s")
-    refused(tmp_path, *account(another, tmp_path), "installed as v9", f"needs {VERSION}", "csi-cinderlib crds")
+    refused(
+        tmp_path, *account(another, tmp_path), "installed in version v9", f"required: {VERSION}", "csi-cinderlib crds"
+    )
 
 
 def test_an_account_without_rights_is_named(another: ApiServer, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_a_key_that_nodes_have_opens_and_neither_seals_records_nor_signs(tmp_pat
     assert keys.sealer.open(Sealer([SHARED]).seal(b"x")) == b"x"
     assert [signer.id for signer in keys.signers()] == [OWN.id]
     assert keys.shared.writer == SHARED.id
-    with pytest.raises(InvalidRequest, match="'c1', which is not configured here"):
+    with pytest.raises(InvalidRequest, match="'c1', which is not configured;"):
         keys.shared.open(keys.sealer.seal(b"x"))
 
 

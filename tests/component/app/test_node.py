@@ -58,6 +58,6 @@ def test_a_label_that_is_taken_away_keeps_no_node_from_the_controllers_keys(
     settings = Settings(state_dir=tmp_path, kubernetes=True, node_name="n1", topology_labels=("zone",))
     node = NodeSide(settings, stopping, Keys(settings))
     node.open()
-    with pytest.raises(InvalidRequest, match="which no controller has told"):
+    with pytest.raises(InvalidRequest, match="which is not registered for node"):
         node._staging._contexts.open("n1:c1:0:AAAA")
     assert [(tuple(request.labels), dict(request.topology)) for request in asked] == [(("zone",), {}), ((), zone)]

@@ -87,7 +87,7 @@ def test_kubernetes_takes_keys_too(tmp_path: Path) -> None:
     }
     path.write_text(json.dumps({"current-context": "x", **{key: [known] for key in ("clusters", "contexts", "users")}}))
     place = {"storage": "kubernetes", "kubeconfig": str(path), "namespace": "default"}
-    with pytest.raises(errors.ConfigurationError, match="sealing_keys: must hold a key"):
+    with pytest.raises(errors.ConfigurationError, match="sealing_keys: must contain a key"):
         opened(place)
     with pytest.raises(errors.StoreUnavailable):
         opened({**place, "sealing_keys": [{"id": "k", "key": generate_key()}]})

@@ -78,7 +78,7 @@ def creating(database: str, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def test_what_another_process_is_creating_is_left_to_it(library: Library, creating: subprocess.Popen[str]) -> None:
     backend = library.backend("fake", volume_driver=NOTHING)
     (volume,) = backend.volumes_filtered(volume_id=ID)
-    with pytest.raises(errors.OperationPending, match="is at work on volume"):
+    with pytest.raises(errors.OperationPending, match="is being processed by"):
         volume.delete()
     assert backend.driver.calls["delete_volume"] == 0
     creating.communicate(timeout=240)  # the end of its input lets it go on

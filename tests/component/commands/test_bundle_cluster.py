@@ -82,7 +82,7 @@ def test_what_may_be_read_is_there_and_what_may_not_is_named(source: bundle.Sour
     (pod,) = objects["pods"]
     assert (pod["name"], pod["node"], pod["containers"][0]["restartCount"]) == ("controller-1", "n1", 1)
     assert objects["events"][0]["about"] == "PersistentVolumeClaim/data"
-    assert objects["storagebackends"] == "(the Kubernetes API answered 403 Forbidden: not yours)"
+    assert objects["storagebackends"] == "(the Kubernetes API returned 403 Forbidden: not yours)"
 
 
 def test_logs_before_and_after_a_restart_are_there(source: bundle.Source) -> None:

@@ -261,14 +261,14 @@ def test_a_sealed_store_is_listed_without_its_keys_and_not_exported(
     assert run("get volumes", tmp_path / "state", "-o", "name") == 0
     assert capsys.readouterr().out == "v1\n"
     assert run("export", tmp_path / "state", str(tmp_path / "backup")) == 1
-    assert "cannot be read: the export would lack it" in capsys.readouterr().err
+    assert "the export would be incomplete" in capsys.readouterr().err
     assert not (tmp_path / "backup").exists()
 
 
 def test_export_refuses_an_existing_file(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "backup").write_text("precious")
     assert run("export", state, str(tmp_path / "backup")) == 2
-    assert "backup: exists already" in capsys.readouterr().err
+    assert "backup: already exists" in capsys.readouterr().err
     assert (tmp_path / "backup").read_text() == "precious"
 
 
@@ -292,12 +292,12 @@ def test_an_interrupted_import_can_be_repeated(state: Path, tmp_path: Path, caps
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "backup:1: is not JSON"),
-        ('{"format": "other"}', "is not of the format"),
-        ('{"format": "csi-cinderlib/export", "v": 2}\n{}\n', "is of version 2"),
-        ("[]", "is not a JSON object"),
-        ('{"format": "csi-cinderlib/export", "v": 1}\n{', "backup:2: is not JSON"),
-        ('{"format": "csi-cinderlib/export", "v": 1}\n{"kind": "vol"}\n', "is cut"),
+        ("", "backup:1: is not valid JSON"),
+        ('{"format": "other"}', "must have the format"),
+        ('{"format": "csi-cinderlib/export", "v": 2}\n{}\n', "unsupported version 2"),
+        ("[]", "must be a JSON object"),
+        ('{"format": "csi-cinderlib/export", "v": 1}\n{', "backup:2: is not valid JSON"),
+        ('{"format": "csi-cinderlib/export", "v": 1}\n{"kind": "vol"}\n', "is truncated"),
     ],
 )
 def test_import_refuses_a_file_that_is_not_an_export(

@@ -176,9 +176,9 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ),
     (
         "record-unreadable",
-        "The volume's record cannot be read: it is not JSON.",
+        "The volume's record cannot be read: not valid JSON.",
         "Restore it from an export",
-        {"record": None, "record_problem": "it is not JSON"},
+        {"record": None, "record_problem": "not valid JSON"},
     ),
     (
         "record-missing",

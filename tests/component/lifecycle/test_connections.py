@@ -229,7 +229,7 @@ def test_a_failed_connection_whose_export_stays_has_a_record_that_says_so(
         backend.connect(volume, makers.attachment(volume))
     (left,) = store.page(Attachment).records
     said = "back end 'fake': the array says no"
-    assert (left.status, left.message) == (Status.ERROR, f"{said}; cleaning up failed, too: {said}")
+    assert (left.status, left.message) == (Status.ERROR, f"{said}; clean-up failed as well: {said}")
     assert not again(store, volume).blank
 
 

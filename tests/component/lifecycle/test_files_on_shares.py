@@ -72,9 +72,9 @@ def test_a_file_of_that_name_is_left_alone(
     other = make("other", driver=DRIVER, store=records, **options)
     origin = other.create_volume(makers.volume(backend="other")) if source else None
     wanted = replace(makers.volume(backend="other", source=origin), id=volume.id)
-    with pytest.raises(NameTaken, match="not created by this driver and left alone"):
+    with pytest.raises(NameTaken, match="not created by this driver and is left untouched"):
         other.create_volume(wanted)
-    with pytest.raises(NameTaken, match="not created by this driver and left alone"):
+    with pytest.raises(NameTaken, match="not created by this driver and is left untouched"):
         other.resume_create_volume(records.get(Volume, volume.id))
     left = records.get(Volume, volume.id)
     assert (left.status, left.message) == (Status.ERROR, f"back end 'other': {path} exists")

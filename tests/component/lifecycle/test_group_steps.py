@@ -195,7 +195,7 @@ def test_what_could_not_be_undone_has_a_record_that_says_so(
     ((left,), taken, groups) = stored(store)
     assert left.status is Status.ERROR
     assert "no space" in left.message
-    assert "cleaning up failed, too" in left.message
+    assert "clean-up failed as well" in left.message
     assert "stuck" in left.message
     assert (len(taken), len(groups)) == (2, 1)
 
@@ -221,7 +221,7 @@ def test_what_is_whole_is_not_taken_anew_and_what_is_being_deleted_neither(
 ) -> None:
     made = backend.create_group_snapshot(record(), members)
     assert backend.resume_create_group_snapshot(made) is made
-    with pytest.raises(PreconditionFailed, match="is deleting: its creation cannot be resumed"):
+    with pytest.raises(PreconditionFailed, match="is deleting; its creation cannot be resumed"):
         backend.resume_create_group_snapshot(leave(store, made, Status.DELETING))
     assert driver.calls["create_group_snapshot"] == 1
 
@@ -320,7 +320,7 @@ def test_one_that_the_driver_calls_in_use_is_not_whole_any_more(
         backend.delete_group_snapshot(made)
     (left,) = stored(store)[0]
     assert (left.status, left.owner) == (Status.DELETING, "me")
-    assert "its deletion has begun and cannot be taken back" in left.message
+    assert "its deletion has started and cannot be undone" in left.message
 
 
 def test_a_stale_record_deletes_nothing(

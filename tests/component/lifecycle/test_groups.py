@@ -159,7 +159,7 @@ def test_a_volume_that_is_not_available_is_not_snapshotted(make: MakeBackend, st
 
 
 def test_a_back_end_that_cannot_promise_one_point_in_time_says_so(backend: LocalBackend) -> None:
-    with pytest.raises(Unsupported, match="at one point in time"):
+    with pytest.raises(Unsupported, match="does not support consistent group snapshots"):
         backend.create_group_snapshot(record(), members(two_volumes(backend)))
 
 

@@ -113,12 +113,13 @@ def test_what_cannot_be_looked_at_is_repeated_and_its_error_says_so(
     with pytest.raises(BackendError, match="timed out"):
         backend.extend_volume(volume, GiB(2))
     with pytest.raises(
-        BackendError, match="matches existing size; an earlier attempt may have succeeded, and its size could"
+        BackendError,
+        match="matches existing size; an earlier attempt may have succeeded, and the size on the back end is",
     ):
         backend.extend_volume(store.get(Volume, volume.id), GiB(2))
     left = store.get(Volume, volume.id)
     assert (left.status, left.size, sizes(backend)) == (Status.AVAILABLE, 1, [2])
-    assert "could not be looked at" in left.message
+    assert "the size on the back end is unknown" in left.message
     assert backend.extend_volume(left, GiB(3)).size == 3
 
 

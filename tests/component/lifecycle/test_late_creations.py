@@ -52,7 +52,7 @@ def test_a_volume_that_is_created_late_is_found_again(backend: LocalBackend, sto
     carry_out()
     left = store.get(Volume, wanted.id)
     assert left.status is Status.ERROR
-    assert "may carry it out late" in left.message
+    assert "may still create it" in left.message
     assert backend.resume_create_volume(left).status is Status.AVAILABLE
     assert len(driver.array.luns(VOLUME)) == 1
 

@@ -51,7 +51,7 @@ def test_what_another_living_process_works_on_is_refused(ledger: Ledger, record:
     kind = {Volume: "volume", Snapshot: "snapshot", Attachment: "attachment", GroupSnapshot: "group snapshot"}[
         type(record)
     ]
-    with pytest.raises(OperationPending, match=rf"^'living' is at work on {kind} '{record.id}' \({status}\)$"):
+    with pytest.raises(OperationPending, match=rf"^{kind} '{record.id}' is being processed by 'living' \({status}\)$"):
         ledger.check_free(replace(record, status=status, owner="living"))
 
 
@@ -62,7 +62,7 @@ def test_what_nobody_else_works_on_is_taken(ledger: Ledger, owner: str, status: 
 
 
 def test_what_another_process_reverts_is_left_to_it(ledger: Ledger) -> None:
-    with pytest.raises(OperationPending, match="is at work on volume"):
+    with pytest.raises(OperationPending, match="is being processed by"):
         ledger.check_free(replace(makers.volume(), status=Status.AVAILABLE, owner="living"))
 
 
@@ -185,8 +185,13 @@ def test_a_note_that_cannot_be_stored_hides_no_other_error(
     record = store.add(makers.volume())
     store.before["replace"] = unavailable
     ledger.note(record, Status.ERROR, "it failed")
-    assert "it failed" in caplog.text
-    assert "the database is away" in caplog.text
+    (line,) = caplog.records
+    assert vars(line)["values"] == {
+        "volume": record.id,
+        "backend": record.backend,
+        "message": "it failed",
+        "reason": "the database is away",
+    }
 
 
 def test_what_stays_on_the_back_end_keeps_its_record(ledger: Ledger, store: ObservedStore) -> None:
@@ -210,8 +215,13 @@ def test_a_record_that_cannot_be_given_back_is_at_least_in_the_log(
     store.before["add"] = unavailable
     record = makers.volume()
     ledger.leave(record, "it could not be deleted")
-    assert record.id in caplog.text
-    assert "it could not be deleted" in caplog.text
+    (line,) = caplog.records
+    assert vars(line)["values"] == {
+        "volume": record.id,
+        "backend": record.backend,
+        "message": "it could not be deleted",
+        "reason": "the database is away",
+    }
 
 
 def test_a_volume_has_the_snapshots_and_attachments_that_the_store_knows(ledger: Ledger, store: ObservedStore) -> None:
@@ -244,7 +254,7 @@ def test_an_independent_snapshot_keeps_its_volume_only_while_it_is_not_finished(
     volume = store.add(makers.volume())
     snapshot = store.add(replace(makers.snapshot(volume), status=status))
     if status in (Status.CREATING, Status.ERROR):
-        with pytest.raises(InUse, match=f"snapshot '{snapshot.id}' of volume '{volume.id}' is not finished"):
+        with pytest.raises(InUse, match=f"snapshot '{snapshot.id}' of volume '{volume.id}' is still being created"):
             ledger.refuse_snapshots(volume.id, independent=True)
     else:
         ledger.refuse_snapshots(volume.id, independent=True)
@@ -259,7 +269,7 @@ def test_a_member_keeps_its_volume_as_long_as_its_group_snapshot_may_be_taken_an
         store.add(GroupSnapshot(id="g", backend=volume.backend, status=status))
     store.add(replace(makers.snapshot(volume), status=Status.AVAILABLE, group_snapshot_id="g"))
     if status in (Status.CREATING, Status.ERROR):
-        with pytest.raises(InUse, match="is not finished"):
+        with pytest.raises(InUse, match="is still being created"):
             ledger.refuse_snapshots(volume.id, independent=True)
     else:
         ledger.refuse_snapshots(volume.id, independent=True)

@@ -62,7 +62,7 @@ def test_a_volume_that_its_driver_does_not_find_is_noted(make: MakeBackend, stor
     (lun,) = array(backend).luns()
     (noted,) = (leftover for _, leftover in leftovers.walk(store) if leftover)
     assert (noted.id, noted.name) == (volume.id, lun.name)
-    assert "did not find it when it was to be deleted" in noted.reason
+    assert "did not find it on deletion" in noted.reason
 
 
 def test_a_volume_that_an_earlier_attempt_may_have_deleted_is_not_noted(

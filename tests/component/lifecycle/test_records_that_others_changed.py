@@ -91,7 +91,7 @@ def test_what_cannot_be_deleted_then_gets_a_record_again(make: MakeBackend, stor
         backend.create_volume(volume)
     (left,) = store.page(Volume).records
     assert left.status is Status.ERROR
-    assert "cleaning up failed, too: back end 'fake': the array says no" in left.message
+    assert "clean-up failed as well: back end 'fake': the array says no" in left.message
     backend.delete_volume(left)
     assert driver(backend).volumes == {}
 

@@ -81,7 +81,7 @@ def test_what_a_deletion_has_begun_on_is_not_given_back_when_the_next_attempt_is
         delete(backend, store.get(type(record), record.id))
     left = store.get(type(record), record.id)
     assert left.status is Status.DELETING
-    assert "its deletion has begun and cannot be taken back" in left.message
+    assert "its deletion has started and cannot be undone" in left.message
     delete(backend, left)
     assert store.page(type(record)).records == ()
 

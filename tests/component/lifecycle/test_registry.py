@@ -10,7 +10,7 @@ from tests.support.local_backends import MakeBackend
 
 
 def test_a_back_end_that_is_not_configured_any_more_is_unavailable() -> None:
-    with pytest.raises(BackendUnavailable, match="'elsewhere': it is not configured any more"):
+    with pytest.raises(BackendUnavailable, match="'elsewhere': it is no longer configured"):
         Backends().get("elsewhere")
 
 

@@ -91,7 +91,7 @@ def test_only_the_taking_of_a_snapshot_is_resumed(
     backend: LocalBackend, driver: Any, snapshot: Snapshot, store: ObservedStore
 ) -> None:
     assert backend.resume_create_snapshot(snapshot) is snapshot
-    with pytest.raises(PreconditionFailed, match="is deleting: its creation cannot be resumed"):
+    with pytest.raises(PreconditionFailed, match="is deleting; its creation cannot be resumed"):
         backend.resume_create_snapshot(store.replace(replace(snapshot, status=Status.DELETING)))
     assert (driver.calls["create_snapshot"], driver.calls["delete_snapshot"]) == (1, 0)
 
@@ -118,7 +118,7 @@ def test_a_snapshot_that_could_not_be_undone_has_a_record_that_says_so(
         backend.create_snapshot(makers.snapshot(volume))
     (left,) = store.page(Snapshot).records
     assert left.status is Status.ERROR
-    assert "no space; cleaning up failed, too: back end 'fake': stuck" in left.message
+    assert "no space; clean-up failed as well: back end 'fake': stuck" in left.message
 
 
 def test_a_failed_snapshot_that_the_array_does_not_have_leaves_no_record(

@@ -55,7 +55,7 @@ def test_a_connection_that_may_have_left_a_mapping_is_not_forgotten_when_it_is_r
     """Another node could be given the volume beside that mapping."""
     volume = backend.create_volume(makers.volume())
     made = backend.connect(volume, makers.attachment(volume))
-    left = store.replace(replace(made, status=Status.ERROR, message="cleaning up failed, too"))
+    left = store.replace(replace(made, status=Status.ERROR, message="clean-up failed as well"))
 
     def refuse(_others: object) -> None:
         raise PreconditionFailed("another node has it")

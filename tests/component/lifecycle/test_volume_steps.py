@@ -83,9 +83,9 @@ def test_a_snapshot_is_a_source_on_its_own_back_end_and_of_its_size(
     make: MakeBackend, backend: LocalBackend, store: ObservedStore
 ) -> None:
     snapshot = backend.create_snapshot(makers.snapshot(backend.create_volume(makers.volume(size=3))))
-    with pytest.raises(OutOfRange, match=f"{2 << 30} bytes is less than the snapshot's {3 << 30}"):
+    with pytest.raises(OutOfRange, match=f"{2 << 30} bytes is less than the size of the source snapshot .{3 << 30}"):
         backend.create_volume(makers.volume(size=2, source=snapshot))
-    with pytest.raises(Unsupported, match="is on back end 'fake', not on 'other'"):
+    with pytest.raises(Unsupported, match="is on back end 'fake'; a copy on 'other' is not possible"):
         make("other").create_volume(makers.volume("other", size=3, source=snapshot))
     assert backend.create_volume(makers.volume(size=3, source=snapshot)).size == 3
 
@@ -109,7 +109,7 @@ def test_only_a_creation_is_resumed(
     backend: LocalBackend, driver: Any, volume: Volume, store: ObservedStore, status: Status
 ) -> None:
     left = store.replace(replace(volume, status=status))
-    with pytest.raises(PreconditionFailed, match=f"is {status}: its creation cannot be resumed"):
+    with pytest.raises(PreconditionFailed, match=f"is {status}; its creation cannot be resumed"):
         backend.resume_create_volume(left)
     assert driver.calls["delete_volume"] == 0
 
@@ -157,7 +157,7 @@ def test_what_could_not_be_deleted_has_a_record_that_says_so(
         backend.create_volume(makers.volume())
     (left,) = store.page(Volume).records
     assert left.status is Status.ERROR
-    assert "no space; cleaning up failed, too: back end 'fake': stuck" in left.message
+    assert "no space; clean-up failed as well: back end 'fake': stuck" in left.message
 
 
 # --- deletion
@@ -244,7 +244,7 @@ def test_a_refused_deletion_of_what_failed_says_so(backend: LocalBackend, volume
         backend.delete_volume(store.replace(replace(volume, status=Status.ERROR)))
     kept = store.get(Volume, volume.id)
     assert (kept.status, kept.owner) == (Status.ERROR, "")
-    assert kept.message == "its creation failed, and the back end would not delete what there is"
+    assert kept.message == "its creation failed, and the back end refused to delete the remains"
 
 
 def test_a_failed_deletion_says_why_and_whose_it_is(

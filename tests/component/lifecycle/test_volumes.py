@@ -79,7 +79,7 @@ def test_what_cannot_be_cleaned_up_stays_as_an_error_that_says_so(make: MakeBack
         backend.create_volume(record)
     left = store.get(Volume, record.id)
     assert left.status is Status.ERROR
-    assert "cleaning up failed, too" in left.message
+    assert "clean-up failed as well" in left.message
 
 
 def test_a_creation_that_failed_and_could_not_be_undone_succeeds_later(make: MakeBackend, store: ObservedStore) -> None:
@@ -106,7 +106,7 @@ def test_resuming_what_is_finished_touches_nothing(backend: LocalBackend) -> Non
 def test_a_creation_that_another_living_process_works_on_is_left_to_it(make: MakeBackend, store: ObservedStore) -> None:
     backend = make(is_alive=lambda owner: owner == "alive")
     record = replace(makers.volume(), host="h", pool="one")
-    with pytest.raises(OperationPending, match="'alive' is at work"):
+    with pytest.raises(OperationPending, match="is being processed by 'alive'"):
         backend.resume_create_volume(store.add(replace(record, owner="alive")))
     assert (
         backend.resume_create_volume(store.add(replace(record, id=makers.new_id(), owner="dead"))).status
@@ -155,7 +155,7 @@ def test_a_volume_on_the_wrong_back_end_or_too_small_leaves_no_record(make: Make
     backend = make()
     source = backend.create_volume(makers.volume(size=3))
     small = makers.volume(size=2, source=source)
-    with pytest.raises(OutOfRange, match="less than the volume's"):
+    with pytest.raises(OutOfRange, match="less than the size of the source volume"):
         backend.create_volume(small)
     other = make("other")
     with pytest.raises(Unsupported, match="is on back end 'fake'"):
@@ -302,7 +302,7 @@ def test_an_attached_volume_does_not_grow_where_the_driver_cannot(make: MakeBack
     backend = make(nothing_online_extend=False)
     created = backend.create_volume(makers.volume())
     backend.connect(created, makers.attachment(created))
-    with pytest.raises(InUse, match="grows only volumes that are not"):
+    with pytest.raises(InUse, match="can extend only detached volumes"):
         backend.extend_volume(store.get(Volume, created.id), GiB(2))
 
 

@@ -90,7 +90,7 @@ def test_a_field_of_another_type_is_refused_by_its_name(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(CONTENT) - {"attachment", "alone", "size", "read_only", "fs_type"}))
 def test_what_is_missing_is_refused(name: str) -> None:
     with pytest.raises(
-        InvalidRequest, match=r"publish_context: was not made by this driver's controller: it (lacks|has no)"
+        InvalidRequest, match=r"publish_context: was not created by this driver's controller: missing (field|version)"
     ):
         Connection.from_json(json.dumps({key: value for key, value in CONTENT.items() if key != name}).encode())
 
@@ -99,14 +99,14 @@ def test_what_is_missing_is_refused(name: str) -> None:
     ("changes", "why"),
     [
         ({"more": 1}, "unknown field 'more'"),
-        ({"size": MAX_SIZE + 1}, f"'size' is not a number of bytes from 0 to {MAX_SIZE}"),
-        ({"size": -1}, "'size' is not a number"),
-        ({"formatting": "perhaps"}, "'formatting' is none of never-formatted, unknown, forbidden"),
-        ({"fs_type": "zfs"}, "'fs_type' is one that this node does not know"),
-        ({"data": {"device_path": "/dev/\0"}}, "holds NUL"),
-        ({"data": {"key\ud800": 1}}, "is not UTF-8"),
-        ({"data": {"x": float("nan")}}, "is not JSON"),
-        ({"v": 2}, "is of version 2; this node knows version 1"),
+        ({"size": MAX_SIZE + 1}, f"'size': must be a number of bytes from 0 to {MAX_SIZE}"),
+        ({"size": -1}, "'size': must be a number"),
+        ({"formatting": "perhaps"}, "'formatting': must be one of never-formatted, unknown, forbidden"),
+        ({"fs_type": "zfs"}, "'fs_type': unsupported file system 'zfs'"),
+        ({"data": {"device_path": "/dev/\0"}}, "has a NUL character"),
+        ({"data": {"key\ud800": 1}}, "is not UTF-8 or"),
+        ({"data": {"x": float("nan")}}, "not valid JSON"),
+        ({"v": 2}, "unsupported version 2; supported: 1"),
     ],
 )
 def test_a_value_that_no_controller_sends_is_refused(changes: dict[str, object], why: str) -> None:
@@ -139,7 +139,7 @@ def test_what_would_unfold_to_fill_the_memory_is_refused() -> None:
     ],
 )
 def test_what_no_controller_sent_is_refused(damaged: bytes) -> None:
-    with pytest.raises(InvalidRequest, match="publish_context: was not made by this driver's controller"):
+    with pytest.raises(InvalidRequest, match="publish_context: was not created by this driver's controller"):
         Connection.from_bytes(damaged)
 
 

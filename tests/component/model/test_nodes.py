@@ -40,5 +40,5 @@ def test_properties_come_back_from_a_node_id() -> None:
 def test_what_carries_something_else_is_refused(content: bytes) -> None:
     node_id = carrying(content)
     assert len(node_id) <= nodes.MAX_NODE_ID
-    with pytest.raises(InvalidRequest, match="node_id: cannot be read"):
+    with pytest.raises(InvalidRequest, match="node_id: was not created by"):
         nodes.decode(node_id)

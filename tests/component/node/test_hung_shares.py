@@ -178,7 +178,7 @@ def test_a_call_that_meets_the_hang_on_its_way_is_not_done_twice(node: Node, sha
     with pytest.raises(OperationPending, match=r"has been running .* and continues"):
         node.calls.carry_out("a", lambda: _work_while_it_hangs(share, node, volume, hangs), wait=LOOK_SECONDS)
     assert hangs.wait(TIMEOUT)
-    with pytest.raises(OperationPending, match="another call is at work on node:a"):
+    with pytest.raises(OperationPending, match="another call is in progress for node:a"):
         node.calls.release("a", lambda _: node.locks.hold("node:a").__enter__())
     answer(node, share)
     eventually(lambda: not jobs())

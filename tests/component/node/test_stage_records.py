@@ -140,7 +140,7 @@ def test_a_corrupt_record_is_named_and_the_others_work(tmp_path: Path, text: str
     records = StageRecords(tmp_path)
     other = records.save(replace(RECORD, volume_id="other"))
     (records.directory / "vol.json").write_text(text)
-    with pytest.raises(CorruptRecord, match=r"stage 'vol' cannot be read: .*vol\.json") as caught:
+    with pytest.raises(CorruptRecord, match=r"cannot read the record of stage 'vol': .*vol\.json") as caught:
         records.find("vol")
     assert "canary" not in str(caught.value)
     again = StageRecords(tmp_path)
@@ -164,8 +164,8 @@ def broken(**changes: object) -> str:
         (broken(v=99), r"vol\.json: unsupported version 99; supported: 1"),
         (broken(fs_type=None), r"vol\.json: KeyError 'fs_type'"),
         (broken(fs_type=7), r"vol\.json: TypeError 7 must be text"),
-        (broken(connection={"protocol": "x", "data": []}), r"vol\.json: publish_context: .*: it has no version"),
-        (broken(connection={"protocol": "x", "data": {}}), r"vol\.json: publish_context: was not made by"),
+        (broken(connection={"protocol": "x", "data": []}), r"vol\.json: publish_context: .*: missing version"),
+        (broken(connection={"protocol": "x", "data": {}}), r"vol\.json: publish_context: was not created by"),
     ],
 )
 def test_what_is_wrong_with_a_record_is_told(tmp_path: Path, text: str, problem: str) -> None:

@@ -58,7 +58,7 @@ def test_unreadable_records_are_named_by_their_ids(snapshots: Snapshots) -> None
 def test_all_of_a_volume_are_all_or_an_error(snapshots: Snapshots) -> None:
     assert [record.id for record in all_of(snapshots.store, Snapshot, snapshots.of_volume)] == snapshots.ids
     snapshots.corrupt("zzz")
-    needed = f"snapshot 'zzz' cannot be read: all records with volume_id '{snapshots.volume.id}' are needed"
+    needed = f"cannot read the record of snapshot 'zzz': the operation needs all records with volume_id '{snapshots.volume.id}'"
     with pytest.raises(CorruptRecord, match=needed):
         all_of(snapshots.store, Snapshot, snapshots.of_volume)
 
@@ -66,16 +66,19 @@ def test_all_of_a_volume_are_all_or_an_error(snapshots: Snapshots) -> None:
 @pytest.mark.parametrize(
     ("where", "needed"),
     [
-        ({}, "all records are needed"),
-        ({"volume_id": ("a", "v")}, "all records are needed"),
-        ({"volume_id": "v", "status": "creating"}, "all records with volume_id 'v' and status 'creating' are needed"),
+        ({}, "the operation needs all records"),
+        ({"volume_id": ("a", "v")}, "the operation needs all records"),
+        (
+            {"volume_id": "v", "status": "creating"},
+            "the operation needs all records with volume_id 'v' and status 'creating'",
+        ),
     ],
 )
 def test_a_decision_on_a_whole_list_fails_and_names_the_first_that_cannot_be_read(where: Where, needed: str) -> None:
     store = ObservedStore()
     for id in ("zzz", "yyy"):
         store._put_raw(Snapshot, id, "1-x", '{"volume_id": "v", "status": "creating"}')
-    with pytest.raises(CorruptRecord, match=f"snapshot 'yyy' cannot be read: {needed}"):
+    with pytest.raises(CorruptRecord, match=f"cannot read the record of snapshot 'yyy': {needed}"):
         list(walk_all(store, Snapshot, where))
 
 

@@ -35,7 +35,7 @@ def test_what_was_dumped_is_loaded_exactly_with_its_revisions(full: StatelessSto
 def test_the_plugin_takes_a_dump_as_its_option(full: StatelessStore, tmp_path: Path) -> None:
     store = open_store("stateless", {"document": full.dump()}, state_dir=tmp_path)
     assert store.get(Volume, VOLUME.id) == full.get(Volume, VOLUME.id)
-    with pytest.raises(ConfigurationError, match=r"store\.options\.document: is not JSON"):
+    with pytest.raises(ConfigurationError, match=r"store\.options\.document: is not valid JSON"):
         open_store("stateless", {"document": "{"}, state_dir=tmp_path)
 
 
@@ -58,11 +58,11 @@ def test_secrets_are_sealed_in_a_dump_when_there_is_a_sealer() -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ("", "is not JSON"),
-        ("[]", "is not of the format"),
-        ('{"format":"other"}', "is not of the format"),
-        ('{"format":"csi-cinderlib/records","v":2}', "is of version 2"),
-        ('{"format":"csi-cinderlib/records","v":1}', "holds no list"),
+        ("", "is not valid JSON"),
+        ("[]", "must have the format"),
+        ('{"format":"other"}', "must have the format"),
+        ('{"format":"csi-cinderlib/records","v":2}', "unsupported version 2"),
+        ('{"format":"csi-cinderlib/records","v":1}', "contains no list"),
         ('{"format":"csi-cinderlib/records","v":1,"records":[5]}', "without kind, id and revision"),
         ('{"format":"csi-cinderlib/records","v":1,"records":[{"kind":"volume"}]}', "without kind, id and revision"),
     ],

@@ -86,13 +86,13 @@ def test_a_store_with_something_else_in_it_is_refused_untouched(
     ("damage", "message"),
     [
         (lambda text: text.replace(b'"array1"', b'"array2"', 1), "checksum"),
-        (lambda text: text[: text.rindex(b'{"records"')], "cut"),
-        (lambda text: text[:-1], "cut"),
-        (lambda text: b"", "not JSON"),
+        (lambda text: text[: text.rindex(b'{"records"')], "truncated"),
+        (lambda text: text[:-1], "truncated"),
+        (lambda text: b"", "not valid JSON"),
         (lambda text: text.replace(b'"v":1', b'"v":9', 1), "version 9"),
         (lambda text: text.replace(b"csi-cinderlib/export", b"something"), "format"),
-        (lambda text: text[:700], "not JSON"),
-        (lambda text: text.replace(b"\n", b"\n[]\n", 1), "not a JSON object"),
+        (lambda text: text[:700], "not valid JSON"),
+        (lambda text: text.replace(b"\n", b"\n[]\n", 1), "must be a JSON object"),
     ],
     ids=["changed", "last line lost", "last byte lost", "empty", "newer", "foreign", "torn", "list"],
 )
@@ -109,7 +109,7 @@ def test_a_damaged_file_is_refused_and_nothing_is_added(
 
 def test_an_existing_file_is_left_alone(full: MemoryStore, tmp_path: Path) -> None:
     (tmp_path / "all").write_text("precious")
-    with pytest.raises(InvalidRequest, match="exists already"):
+    with pytest.raises(InvalidRequest, match="already exists"):
         export(full, tmp_path / "all")
     assert (tmp_path / "all").read_text() == "precious"
 

@@ -116,7 +116,7 @@ def test_a_record_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
     store = StatelessStore()
     namespace(store)
     store.load(store.dump().replace('"kind":"key-value",', '"kind":"other",', 2).replace('"other"', '"key-value"', 1))
-    with pytest.raises(ConfigurationError, match="cannot be read"):
+    with pytest.raises(ConfigurationError, match="cannot read the record"):
         namespace(store)
 
 

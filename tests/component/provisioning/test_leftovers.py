@@ -71,7 +71,7 @@ def taken(request: pytest.FixtureRequest, empty_site: Site, add: Add, array: Arr
     """The array refuses the first creation because of an object of the administrator's."""
     add(faults=[f"create_volume:1={request.param}", f"create_snapshot:1={request.param}"])
     array.create(VOLUME, f"volume-{empty_site.ids.volume_id(NAME)}", 7)
-    with pytest.raises(NameTaken, match=f"not created by this driver and left alone.*; see {ORPHAN_PAGE}"):
+    with pytest.raises(NameTaken, match=f"not created by this driver and is left untouched.*; see {ORPHAN_PAGE}"):
         empty_site.create(NAME)
     return empty_site
 
@@ -165,7 +165,7 @@ def test_a_deletion_that_the_driver_could_not_look_up_leaves_a_note(
     (lun,) = array.luns()
     assert listed(empty_site) == [("volume", "leftover", lun.name)]
     assert (orphan(empty_site).backend, orphan(empty_site).due) == ("array", False)
-    assert "never answered" in orphan(empty_site).reason
+    assert "creation was interrupted" in orphan(empty_site).reason
 
 
 def test_the_retry_creates_again_and_says_which_one_to_keep(empty_site: Site, lost: Volume, array: Array) -> None:

@@ -86,7 +86,7 @@ def test_a_volume_that_may_exist_on_the_back_end_that_went_away_is_made_nowhere_
     assert creations(next_site) == 0
 
 
-@pytest.mark.parametrize("error", [StaleRecord("volume", "v"), OperationPending("another call is at work on v")])
+@pytest.mark.parametrize("error", [StaleRecord("volume", "v"), OperationPending("another call is in progress for v")])
 def test_a_volume_that_another_call_works_on_is_made_nowhere_else(next_site: Site, error: DriverError) -> None:
     refuse(next_site, error)
     with pytest.raises(type(error)):

@@ -206,7 +206,7 @@ def test_one_whose_owner_lives_elsewhere_is_left_alone(site: Site, status: Statu
     site.backends.add(watchful)
     watchful.start()
     assert site.orphans.settle() == ()
-    with pytest.raises(OperationPending, match=f"'there' is at work on volume .* \\({status}\\)"):
+    with pytest.raises(OperationPending, match=f"volume .* is being processed by 'there' \\({status}\\)"):
         site.volumes.delete(volume.id)
     assert site.store.get(Volume, volume.id).owner == "there"
     there.leave()

@@ -35,7 +35,7 @@ def test_a_volume_that_was_half_done_in_a_restored_copy_is_left_alone(site: Site
     with pytest.raises(NameTaken, match="csi-cinderlib orphans forget"):
         site.create("live")
     (listed,) = site.orphans.find()
-    assert f"look for volume-{volume.id} on the back end: its record was half done in a restored copy" in listed.reason
+    assert f"look for volume-{volume.id} on the back end: its record was unfinished in a restored copy" in listed.reason
     site.volumes.delete(volume.id)
     (listed,) = site.orphans.find()
     assert (listed.status, listed.name) == ("leftover", f"volume-{volume.id}")

@@ -181,7 +181,7 @@ def test_two_installations_take_a_group_snapshot_of_the_same_name(
         (group,) = array.luns("group")
         array.delete(group.id)
     before = {lun.name for lun in array.luns(SNAPSHOT)}
-    with pytest.raises(NameTaken, match="not created by this driver and left alone"):
+    with pytest.raises(NameTaken, match="not created by this driver and is left untouched"):
         take(second)
     left = second.store.get(GroupSnapshot, record.id)
     assert (left.status, left.owner) == (Status.ERROR, "")

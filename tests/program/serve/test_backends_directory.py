@@ -133,7 +133,7 @@ def test_volumes_of_a_back_end_that_was_taken_away_are_there_when_it_comes_back(
     directory.remove("second")
     directory.until_refused("second", "unknown back end")
     listed = directory.calls.volumes()[volume]
-    with pytest.raises(grpc.RpcError, match="it is not configured any more") as refused:
+    with pytest.raises(grpc.RpcError, match="it is no longer configured") as refused:
         directory.calls.delete(volume)
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE, "the caller asks again"
     assert listed.status.volume_condition.abnormal

@@ -144,7 +144,7 @@ def test_a_key_is_exchanged_while_volumes_are_published_and_staged(site: Site) -
     assert set(traffic.sealed_with) == {"old", "new"}
 
     site.unstage(lasting)
-    with pytest.raises(grpc.RpcError, match="sealed with key 'old', which is not configured here"):
+    with pytest.raises(grpc.RpcError, match="sealed with key 'old', which is not configured;"):
         site.stage(lasting, sealed_by_old)
     again = site.calls.publish(lasting, site.node_id)
     assert again["connection"].startswith("k:new:")
@@ -158,7 +158,7 @@ def test_a_node_with_keys_refuses_what_is_not_sealed_or_sealed_by_somebody_else(
     volume = site.calls.create("v")
     true = site.calls.publish(volume, site.node_id)["connection"]
     plain = "plain:" + base64.b64encode(b'{"protocol": "local", "data": {"device_path": "/etc/shadow"}}').decode()
-    for forged, why in ((plain, "is not sealed"), (f"{true[:-8]}AAAAAAA=", "cannot be opened")):
+    for forged, why in ((plain, "is not sealed"), (f"{true[:-8]}AAAAAAA=", "cannot be unsealed")):
         with pytest.raises(grpc.RpcError, match=why) as refused:
             site.stage(volume, {"connection": forged})
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -82,10 +82,10 @@ def url(server: Server, *, user: str = "csi", password: str = WRONG, name: str =
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (f"oracle://csi:{WRONG}@db/csi", ("unknown dialect 'oracle'", "postgresql")),
+        (f"oracle://csi:{WRONG}@db/csi", ("unsupported dialect 'oracle'", "postgresql")),
         (f"postgresql+asyncpg://csi:{WRONG}@db/csi", ("driver 'asyncpg'", "postgresql+psycopg")),
         (f"postgresql:csi:{WRONG}@db", ("store.options.url", "DIALECT://USER@HOST:PORT/DATABASE")),
-        (f"mysql://csi:{WRONG}@db", ("names no database",)),
+        (f"mysql://csi:{WRONG}@db", ("must name a database",)),
     ],
 )
 def test_a_url_that_is_none_of_ours_is_refused_with_what_there_is(
@@ -134,14 +134,14 @@ def poor(server: Server, *grants: str) -> str:
 
 def test_a_user_who_may_create_no_tables_is_told(server: Server, tmp_path: Path) -> None:
     grant = "CONNECT ON DATABASE csi" if isinstance(server, PostgreSQL) else "SELECT ON csi.*"
-    refused(tmp_path, {"url": poor(server, grant)}, "rights", commands=("serve", "migrate"))
+    refused(tmp_path, {"url": poor(server, grant)}, "privileges", commands=("serve", "migrate"))
 
 
 def test_a_user_who_may_only_read_is_told_at_start(server: Server, tmp_path: Path) -> None:
     code, output = said(tmp_path, "migrate", {"url": server.url})
     assert code == 0, output
     grant = "SELECT ON ALL TABLES IN SCHEMA public" if isinstance(server, PostgreSQL) else "SELECT ON csi.*"
-    refused(tmp_path, {"url": poor(server, grant)}, "the user lacks rights")
+    refused(tmp_path, {"url": poor(server, grant)}, "the user lacks privileges")
 
 
 def test_check_says_where_a_good_store_is_and_leaves_no_table_in_it(server: Server, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 
 
 def test_a_misspelt_option_is_named(tmp_path: Path) -> None:
-    refused(tmp_path, {"pasword": WRONG}, "store.options.pasword", "is not an option")
+    refused(tmp_path, {"pasword": WRONG}, "store.options.pasword", "unknown option")
 
 
 def test_check_looks_at_a_file_that_a_serving_process_has_open(tmp_path: Path) -> None:

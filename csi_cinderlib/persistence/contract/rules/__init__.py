@@ -1,4 +1,4 @@
-"""One class of tests per group of rules. Importing them into a test module runs them there, on its `persistence_harness`."""
+"""One test class per group of rules. A test module that imports them runs them with its `persistence_harness`."""
 
 from csi_cinderlib.persistence.contract.rules.belonging import TestBelonging
 from csi_cinderlib.persistence.contract.rules.conflicts import TestConflicts

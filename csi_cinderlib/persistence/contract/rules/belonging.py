@@ -1,4 +1,4 @@
-"""What belongs to a volume goes with it, or keeps it."""
+"""Dependents of a volume are removed with it, or prevent its removal."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class TestBelonging:
     @pytest.mark.parametrize(
         "record", [snapshot("5001", of="absent"), attachment("a001", of="absent")], ids=lambda r: type(r).__name__
     )
-    def test_nothing_belongs_to_a_volume_that_is_not_there(self, persistence_store: Store, record: Any) -> None:
+    def test_a_dependent_of_a_missing_volume_is_refused(self, persistence_store: Store, record: Any) -> None:
         with pytest.raises(NotFound, match="volume 'absent'"):
             persistence_store.add(record)
         assert not persistence_store.page(type(record)).records
 
-    def test_a_volume_with_snapshots_stays_and_says_how_many(self, persistence_store: Store) -> None:
+    def test_removing_a_volume_with_snapshots_is_refused_with_their_number(self, persistence_store: Store) -> None:
         stored = persistence_store.add(volume("0001"))
         kept = [persistence_store.add(snapshot(id, of="0001")) for id in ("5001", "5002")]
         persistence_store.add(attachment("a001", of="0001"))
@@ -45,7 +45,7 @@ class TestBelonging:
         persistence_store.remove(stored)
         assert not persistence_store.page(Volume).records
 
-    def test_a_volumes_attachments_go_with_it_and_no_others(self, persistence_store: Store) -> None:
+    def test_removing_a_volume_removes_only_its_attachments(self, persistence_store: Store) -> None:
         stored = persistence_store.add(volume("0001"))
         persistence_store.add(volume("0002"))
         for id, of in (("a001", "0001"), ("a002", "0001"), ("a003", "0002")):
@@ -53,13 +53,13 @@ class TestBelonging:
         persistence_store.remove(stored)
         assert [record.id for record in persistence_store.page(Attachment).records] == ["a003"]
 
-    def test_a_snapshot_of_a_stale_volume_record_is_no_obstacle_to_the_refusal(self, persistence_store: Store) -> None:
+    def test_adding_a_snapshot_does_not_make_the_volume_record_stale(self, persistence_store: Store) -> None:
         stored = persistence_store.add(volume("0001"))
         persistence_store.add(snapshot("5001", of="0001"))
         assert persistence_store.replace(replace(stored, message="changed")).message == "changed"
         assert persistence_store.get(Snapshot, "5001").volume_id == "0001"
 
-    def test_a_whole_life_leaves_no_row_in_any_table(self, persistence_harness: Harness) -> None:
+    def test_removing_all_records_leaves_no_rows(self, persistence_harness: Harness) -> None:
         store = persistence_harness.open()
         persistence_harness.close(store)
         before = persistence_harness.row_counts()

@@ -1,4 +1,4 @@
-"""Two callers at once: exactly one wins, and the other learns of it."""
+"""Of two concurrent callers exactly one succeeds, and the other gets an error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIVES = 10
 
 
 def race(*calls: Callable[[], object]) -> list[object]:
-    """All at once; what each returned or raised."""
+    """Run the calls concurrently and return the result or error of each."""
     barrier = threading.Barrier(len(calls))
 
     def run(call: Callable[[], object]) -> object:
@@ -51,7 +51,7 @@ class TestConflicts:
                 call(replace(old, message="stale"))
         assert persistence_store.get(Volume, "0001") == current
 
-    def test_a_record_that_is_gone_cannot_be_replaced_or_removed(self, persistence_store: Store) -> None:
+    def test_a_removed_record_cannot_be_replaced_or_removed(self, persistence_store: Store) -> None:
         gone = persistence_store.add(volume("0001"))
         persistence_store.remove(gone)
         for call in (persistence_store.replace, persistence_store.remove):
@@ -59,7 +59,7 @@ class TestConflicts:
                 call(gone)
         assert not persistence_store.page(Volume).records
 
-    def test_a_record_made_again_under_its_old_id_is_not_the_old_one(self, persistence_store: Store) -> None:
+    def test_a_recreated_record_is_not_the_old_one(self, persistence_store: Store) -> None:
         old = persistence_store.add(volume("0001"))
         persistence_store.remove(old)
         new = persistence_store.add(volume("0001", message="new"))
@@ -75,7 +75,7 @@ class TestConflicts:
             persistence_store.replace(replace(stored, revision=revision))
         assert persistence_store.get(Volume, "0001") == stored
 
-    def test_of_many_who_add_one_id_one_succeeds(self, persistence_store: Store) -> None:
+    def test_only_one_of_many_concurrent_adds_succeeds(self, persistence_store: Store) -> None:
         for number in range(10):
             records = [volume(f"{number:04}", owner=str(writer)) for writer in range(THREADS)]
             answers = race(*(lambda record=record: persistence_store.add(record) for record in records))
@@ -83,7 +83,7 @@ class TestConflicts:
             assert [type(answer) for answer in answers].count(AlreadyExists) == THREADS - 1, answers
             assert winners == [persistence_store.get(Volume, f"{number:04}")]
 
-    def test_of_many_who_replace_one_revision_one_succeeds(self, persistence_store: Store) -> None:
+    def test_only_one_of_many_concurrent_replacements_succeeds(self, persistence_store: Store) -> None:
         current = persistence_store.add(volume("0001"))
         for _ in range(10):
             records = [replace(current, owner=str(writer)) for writer in range(THREADS)]
@@ -93,14 +93,14 @@ class TestConflicts:
             current = persistence_store.get(Volume, "0001")
             assert winners == [current]
 
-    def test_of_many_who_remove_one_record_one_succeeds(self, persistence_store: Store) -> None:
+    def test_only_one_of_many_concurrent_removals_succeeds(self, persistence_store: Store) -> None:
         for number in range(10):
             record = persistence_store.add(volume(f"{number:04}"))
             answers = race(*(lambda record=record: persistence_store.remove(record) for _ in range(THREADS)))
             assert answers.count(None) == 1, answers
             assert {type(answer) for answer in answers if answer is not None} == {NotFound}
 
-    def test_of_many_different_changes_at_once_each_succeeds_or_fails_by_itself(self, persistence_store: Store) -> None:
+    def test_concurrent_different_changes_succeed_or_fail_independently(self, persistence_store: Store) -> None:
         store = persistence_store
         calls: dict[str, Callable[[], object]] = {}
         outcomes: dict[str, type] = {}
@@ -114,17 +114,17 @@ class TestConflicts:
             current = store.replace(replace(kept, message="current"))
             for what, outcome, call in (
                 ("add", Volume, lambda life=life: store.add(volume(f"new-{life}"))),
-                ("add what exists", AlreadyExists, lambda kept=kept: store.add(volume(kept.id))),
+                ("add an existing id", AlreadyExists, lambda kept=kept: store.add(volume(kept.id))),
                 ("add to a volume", Snapshot, lambda life=life, to=current.id: store.add(snapshot(f"s-{life}", of=to))),
-                ("add to no volume", NotFound, lambda life=life: store.add(snapshot(f"t-{life}", of="absent"))),
+                ("add to a missing volume", NotFound, lambda life=life: store.add(snapshot(f"t-{life}", of="absent"))),
                 ("change", Volume, lambda it=changed: store.replace(replace(it, message="changed"))),
                 ("rename", Volume, lambda it=renamed: store.replace(replace(it, name="renamed", message="changed"))),
-                ("change what is stale", StaleRecord, lambda it=kept: store.replace(replace(it, message="stale"))),
-                ("change what is gone", NotFound, lambda it=gone: store.replace(replace(it, message="back"))),
+                ("change a stale record", StaleRecord, lambda it=kept: store.replace(replace(it, message="stale"))),
+                ("change a removed record", NotFound, lambda it=gone: store.replace(replace(it, message="back"))),
                 ("remove", type(None), lambda it=removed: store.remove(it)),
-                ("remove what is stale", StaleRecord, lambda it=kept: store.remove(it)),
-                ("remove what is gone", NotFound, lambda it=gone: store.remove(it)),
-                ("remove what has snapshots", InUse, lambda it=parent: store.remove(it)),
+                ("remove a stale record", StaleRecord, lambda it=kept: store.remove(it)),
+                ("remove a removed record", NotFound, lambda it=gone: store.remove(it)),
+                ("remove a volume with snapshots", InUse, lambda it=parent: store.remove(it)),
             ):
                 calls[f"{what} ({life})"] = call
                 outcomes[f"{what} ({life})"] = outcome
@@ -141,7 +141,7 @@ class TestConflicts:
         renamed_ids = {record.id for record in store.page(Volume, where={"name": "renamed"}).records}
         assert renamed_ids == {f"renamed-{life}" for life in range(LIVES)}
 
-    def test_no_thread_loses_an_update_of_another(self, persistence_harness: Harness, persistence_store: Store) -> None:
+    def test_concurrent_threads_lose_no_update(self, persistence_harness: Harness, persistence_store: Store) -> None:
         ids = [f"{number:04}" for number in range(persistence_harness.volumes // 10)]
         events: list[Event] = []
         with ThreadPoolExecutor(THREADS) as pool:

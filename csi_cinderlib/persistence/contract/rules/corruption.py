@@ -1,4 +1,4 @@
-"""A record that cannot be read fails alone."""
+"""An unreadable record does not affect others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from csi_cinderlib.persistence.contract.samples import volume
 
 
 class TestCorruption:
-    def test_a_corrupt_record_fails_alone(self, persistence_harness: Harness) -> None:
+    def test_a_corrupt_record_does_not_affect_others(self, persistence_harness: Harness) -> None:
         store = persistence_harness.open()
         good = [store.add(volume(id)) for id in ("0001", "0002", "0003", "0004")]
         persistence_harness.close(store)
@@ -27,9 +27,7 @@ class TestCorruption:
         persistence_harness.close(store)
 
     @pytest.mark.parametrize("new_id", ["", "zzz", "0000"])
-    def test_a_walk_goes_on_behind_a_record_that_holds_another_id(
-        self, persistence_harness: Harness, new_id: str
-    ) -> None:
+    def test_a_walk_continues_after_a_record_with_a_wrong_id(self, persistence_harness: Harness, new_id: str) -> None:
         store = persistence_harness.open()
         ids = [f"000{number}" for number in range(6)]
         for id in ids:

@@ -1,4 +1,4 @@
-"""What was answered survives the end of the program, and of the server."""
+"""Acknowledged writes survive a kill of the program, and of the server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from csi_cinderlib.persistence.contract.worker import events_in, process
 
 WRITERS = [f"w{number}" for number in range(4)]
 ANSWERS = 200
-"""How many answers to wait for before the kill."""
+"""Number of answers to wait for before the kill."""
 
 
 def wait_until_back(store: Store, patience: float) -> None:
@@ -37,7 +37,7 @@ def wait_until_back(store: Store, patience: float) -> None:
 class TestCrashes:
     @pytest.mark.timeout(600)
     @pytest.mark.parametrize("round", range(3))
-    def test_what_was_answered_survives_a_kill_of_the_program(self, persistence_harness: Harness, round: int) -> None:
+    def test_acknowledged_writes_survive_a_kill_of_the_program(self, persistence_harness: Harness, round: int) -> None:
         store = persistence_harness.open()
         if not store.traits.durable:
             pytest.skip(f"{persistence_harness.plugin} is not durable")
@@ -47,7 +47,7 @@ class TestCrashes:
             assert child.stderr is not None
             lines = [child.stdout.readline() for _ in range(ANSWERS + 37 * round)]
             child.kill()
-            # Not communicate(): it reads below the buffer, in which lines that were answered may lie.
+            # Not communicate(): it bypasses the buffer, which may contain lines.
             rest, errors = child.stdout.read(), child.stderr.read()
         assert lines[-1], errors
         store = persistence_harness.open()
@@ -55,7 +55,7 @@ class TestCrashes:
         persistence_harness.close(store)
 
     @pytest.mark.timeout(600)
-    def test_what_was_answered_survives_a_kill_of_the_server(self, persistence_harness: Harness) -> None:
+    def test_acknowledged_writes_survive_a_kill_of_the_server(self, persistence_harness: Harness) -> None:
         store = persistence_harness.open()
         events: list[Event] = []
         stop = threading.Event()
@@ -82,7 +82,7 @@ class TestCrashes:
         persistence_harness.close(store)
 
     @pytest.mark.timeout(600)
-    def test_a_server_that_is_away_is_said_to_be_and_is_used_again_when_it_is_back(
+    def test_a_killed_server_is_reported_as_unavailable_and_used_again_after_a_restart(
         self, persistence_harness: Harness
     ) -> None:
         store = persistence_harness.open()

@@ -1,4 +1,4 @@
-"""Several processes on one store."""
+"""Several processes with the same store."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ WRITERS = 8
 
 class TestProcesses:
     @pytest.mark.timeout(1900)
-    def test_two_processes_lose_no_update_and_create_nothing_twice(self, persistence_harness: Harness) -> None:
+    def test_two_processes_lose_no_update_and_create_no_duplicate(self, persistence_harness: Harness) -> None:
         store = persistence_harness.open()
         if not store.traits.shared:
-            pytest.skip(f"{persistence_harness.plugin} serves one process")
+            pytest.skip(f"{persistence_harness.plugin} supports one process only")
         ids = [f"{number:04}" for number in range(persistence_harness.volumes)]
         names = [f"writer-{number}" for number in range(WRITERS)]
         with ExitStack() as both:
@@ -29,10 +29,10 @@ class TestProcesses:
         check_contest(store, ids, [event for output, _ in answers for event in events_in(output)], WRITERS)
         persistence_harness.close(store)
 
-    def test_a_store_for_one_process_refuses_a_second_one(self, persistence_harness: Harness) -> None:
+    def test_a_store_for_one_process_refuses_a_second_process(self, persistence_harness: Harness) -> None:
         store = persistence_harness.open()
         if store.traits.shared or not store.traits.durable:
-            pytest.skip(f"{persistence_harness.plugin} serves several processes, or has nothing that they could share")
+            pytest.skip(f"{persistence_harness.plugin} supports several processes, or is not durable")
         with pytest.raises(ConfigurationError, match="in use by another process"):
             persistence_harness.open()
         with process(persistence_harness, ["writer"], ["0001"]) as child:

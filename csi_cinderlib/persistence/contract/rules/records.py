@@ -1,4 +1,4 @@
-"""Records come back as they were given."""
+"""Records are read exactly as they were written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_with_its_volume(store: Store, record: Any) -> Any:
 
 class TestRecords:
     @pytest.mark.parametrize("record", RECORDS, ids=lambda record: kind_name(type(record)))
-    def test_every_kind_of_record_comes_back_exactly(self, persistence_store: Store, record: Any) -> None:
+    def test_each_kind_of_record_is_read_exactly_as_written(self, persistence_store: Store, record: Any) -> None:
         stored = add_with_its_volume(persistence_store, record)
         assert stored == replace(record, revision=stored.revision)
         assert stored.revision
@@ -45,7 +45,7 @@ class TestRecords:
         assert [store.get(type(record), record.id) for record in RECORDS] == stored
         persistence_harness.close(store)
 
-    def test_what_a_newer_program_stored_is_kept(self, persistence_store: Store) -> None:
+    def test_fields_of_a_newer_program_are_kept(self, persistence_store: Store) -> None:
         newer = {
             "shade": {"red": [1, None]},
             "provider": {"port": "3"},
@@ -66,7 +66,7 @@ class TestRecords:
         metadata["a"] = "changed behind its back"
         read = persistence_store.get(Volume, "0001")
         assert read.metadata == {"a": "1"}
-        read.metadata["a"] = "changed again"  # type: ignore[index]  # just what must do no harm
+        read.metadata["a"] = "changed again"  # type: ignore[index]  # must not affect the store
         assert persistence_store.get(Volume, "0001").metadata == {"a": "1"}
 
     def test_an_absent_record_is_not_found_by_kind_and_id(self, persistence_store: Store) -> None:
@@ -74,15 +74,13 @@ class TestRecords:
         with pytest.raises(NotFound, match=r"snapshot '0001'"):
             persistence_store.get(Snapshot, "0001")
 
-    def test_an_id_is_taken_once_and_the_first_record_stays(self, persistence_store: Store) -> None:
+    def test_adding_a_used_id_is_refused_and_keeps_the_first_record(self, persistence_store: Store) -> None:
         first = persistence_store.add(volume("0001", message="first"))
         with pytest.raises(AlreadyExists, match="0001"):
             persistence_store.add(volume("0001", message="second"))
         assert persistence_store.get(Volume, "0001") == first
 
-    def test_a_duplicate_of_what_belongs_to_a_volume_is_told_from_a_missing_volume(
-        self, persistence_store: Store
-    ) -> None:
+    def test_a_duplicate_dependent_is_distinguished_from_a_missing_volume(self, persistence_store: Store) -> None:
         add_with_its_volume(persistence_store, SNAPSHOT)
         with pytest.raises(AlreadyExists, match="snapshot"):
             persistence_store.add(SNAPSHOT)
@@ -101,12 +99,12 @@ class TestRecords:
             persistence_store.add(KeyValue(id=longest + "a", value="x"))
 
     @pytest.mark.parametrize("id", ["", "a\0b", "\ud83d"], ids=["empty", "NUL", "half a surrogate pair"])
-    def test_ids_that_not_every_store_can_hold_are_refused(self, persistence_store: Store, id: str) -> None:
+    def test_ids_that_some_stores_do_not_support_are_refused(self, persistence_store: Store, id: str) -> None:
         with pytest.raises(InvalidRequest, match=r"node\.id"):
             persistence_store.add(replace(NODE, id=id))
 
     @pytest.mark.parametrize("value", [{"x": ...}, {1: "x"}, {"x": float("nan")}, {"x": b""}], ids=str)
-    def test_what_json_cannot_hold_is_refused_by_field(
+    def test_values_that_json_cannot_represent_are_refused_by_field(
         self, persistence_store: Store, value: dict[str, object]
     ) -> None:
         with pytest.raises(InvalidRequest, match=r"volume\.fields"):

@@ -1,4 +1,4 @@
-"""Secrets are sealed where a sealer is given."""
+"""Secrets are sealed if a sealer is given."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from csi_cinderlib.persistence.contract.samples import ATTACHMENT, RECORDS, SECR
 
 
 class TestSecrets:
-    def test_sealed_records_come_back_exactly(self, persistence_harness: Harness) -> None:
+    def test_sealed_records_are_read_exactly_as_written(self, persistence_harness: Harness) -> None:
         store = persistence_harness.open(Scrambler())
         stored = [store.add(record) for record in RECORDS]
         assert [store.get(type(record), record.id) for record in RECORDS] == stored
@@ -29,7 +29,7 @@ class TestSecrets:
         assert [secret for secret in SECRETS if secret in contents] == []
 
     @pytest.mark.parametrize("sealer", [None, Scrambler("k2")], ids=["no key", "another key"])
-    def test_without_the_key_the_sealed_record_alone_cannot_be_read(
+    def test_without_the_key_only_sealed_records_cannot_be_read(
         self, persistence_harness: Harness, sealer: Scrambler | None
     ) -> None:
         store = persistence_harness.open(Scrambler())
@@ -46,7 +46,7 @@ class TestSecrets:
         assert store.page(Volume).corrupt == (VOLUME.id,)
         persistence_harness.close(store)
 
-    def test_records_from_before_there_was_a_key_can_be_read_and_are_sealed_when_written(
+    def test_unsealed_records_can_be_read_with_a_key_and_are_sealed_when_written(
         self, persistence_harness: Harness
     ) -> None:
         store = persistence_harness.open()

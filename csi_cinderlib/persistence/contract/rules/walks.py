@@ -1,4 +1,4 @@
-"""Pages: in order, complete, filtered."""
+"""Pages are ordered, complete and filtered."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from csi_cinderlib.persistence.contract.samples import NODE, RECORDS, attachment
 
 
 def walk(store: Store, kind: type[R], limit: int, where: Where | None = None) -> list[str]:
-    """The ids of a whole walk; checks that no page is longer than asked."""
+    """Return the ids of all pages; checks that no page exceeds the limit."""
     ids: list[str] = []
     after = ""
     while True:
@@ -37,13 +37,13 @@ class TestWalks:
             persistence_store.add(volume(f"{number:04}"))
         assert walk(persistence_store, Volume, limit) == [f"{number:04}" for number in range(10)]
 
-    def test_the_last_full_page_says_that_it_is_the_last(self, persistence_store: Store) -> None:
+    def test_a_full_last_page_has_no_next_token(self, persistence_store: Store) -> None:
         for number in range(4):
             persistence_store.add(volume(f"{number:04}"))
         assert persistence_store.page(Volume, limit=4).next == ""
         assert persistence_store.page(Volume, limit=3).next == "0002"
 
-    def test_a_walk_goes_on_after_an_id_that_is_gone(self, persistence_store: Store) -> None:
+    def test_a_walk_continues_after_a_removed_id(self, persistence_store: Store) -> None:
         records = [persistence_store.add(volume(f"{number:04}")) for number in range(6)]
         first = persistence_store.page(Volume, limit=3)
         persistence_store.remove(records[2])
@@ -67,7 +67,7 @@ class TestWalks:
         ],
         ids=str,
     )
-    def test_filters_join_by_and_and_values_by_or(
+    def test_filters_are_combined_by_and_and_values_by_or(
         self, persistence_store: Store, where: Mapping[str, str], ids: list[str]
     ) -> None:
         for number in range(6):
@@ -84,9 +84,7 @@ class TestWalks:
         assert walk(persistence_store, Attachment, 100, {"volume_id": wanted}) == ["a1", "a2", "a3"]
 
     @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
-    def test_each_indexed_field_finds_and_a_changed_one_finds_no_more(
-        self, persistence_store: Store, record: Volume
-    ) -> None:
+    def test_each_indexed_field_filters_by_its_value(self, persistence_store: Store, record: Volume) -> None:
         for needed in RECORDS:
             stored = persistence_store.add(needed)
             if needed is record:

@@ -1,4 +1,4 @@
-"""How Alembic runs here: on the connection that `persistence.sql.migration` gives, inside its transaction and lock."""
+"""Runs Alembic on the connection of `persistence.sql.migration`, inside its transaction and lock."""
 
 from __future__ import annotations
 

@@ -61,6 +61,6 @@ def test_room_is_kept_back_on_the_disk_from_the_start(make: Make, tmp_path: Path
 
 def test_a_report_that_does_not_come_in_time_is_an_error_to_whom_the_last_one_does_not_do(make: Make) -> None:
     backend = make(nothing_faults=[f"get_volume_stats:{AFTER_THE_START}=hang"])
-    with pytest.raises(BackendUnavailable, match="it does not answer"):
+    with pytest.raises(BackendUnavailable, match="the driver did not report in time"):
         backend.stats(within=0.5)
     assert backend.ready

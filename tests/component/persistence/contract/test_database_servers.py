@@ -76,7 +76,7 @@ def url(server: Server, *, user: str = "csi", password: str = PASSWORD, port: in
     [
         ({"password": "wrong-secret"}, "the password is wrong, or the user is unknown"),
         ({"user": "nobody", "password": "wrong-secret"}, "the password is wrong, or the user is unknown"),
-        ({"name": "absent"}, "the database does not exist|no rights on this database"),
+        ({"name": "absent"}, "the database does not exist|no privileges on this database"),
     ],
     ids=str,
 )
@@ -99,7 +99,7 @@ def test_a_user_without_rights_is_told_which(server: Server, tmp_path: Path) -> 
     else:
         server.query("CREATE USER poor@'%' IDENTIFIED BY 'poor-secret'", database=server.system_database)
         server.query("GRANT SELECT ON csi.* TO poor@'%'", database=server.system_database)
-    with pytest.raises(ConfigurationError, match="rights") as caught:
+    with pytest.raises(ConfigurationError, match="privileges") as caught:
         open_store("sql", {"url": url(server, user="poor", password="poor-secret")}, state_dir=tmp_path)
     assert "poor-secret" not in str(caught.value)
 
@@ -168,7 +168,7 @@ def test_a_migration_that_was_killed_is_finished(server: Server, tmp_path: Path)
 def test_an_older_program_leaves_a_newer_schema_alone(server: Server, tmp_path: Path) -> None:
     migrate({"url": server.url}, state_dir=tmp_path)
     server.query(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
-    with pytest.raises(ConfigurationError, match="has schema '9999', made by a newer csi-cinderlib") as caught:
+    with pytest.raises(ConfigurationError, match="has schema '9999' of a newer csi-cinderlib") as caught:
         open_store("sql", {"url": server.url}, state_dir=tmp_path)
     assert PASSWORD not in str(caught.value)
 
@@ -186,7 +186,7 @@ def test_tables_of_another_program_are_refused_and_left_alone(server: Server, tm
     owner.close()
     for call in (look_at, migrate, lambda options, state_dir: open_store("sql", options, state_dir=state_dir)):
         with pytest.raises(
-            ConfigurationError, match=r"holds tables of another program \(snapshots: .*its own"
+            ConfigurationError, match=r"contains tables of another program.*\(snapshots\); create a separate"
         ) as caught:
             call({"url": server.url}, state_dir=tmp_path)
         assert PASSWORD not in str(caught.value)

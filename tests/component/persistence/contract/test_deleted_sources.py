@@ -195,7 +195,7 @@ def test_a_volume_stays_while_a_snapshot_of_it_is_being_taken(site: Site, files:
     site.store.add(
         Snapshot(id="s", backend="files", volume_id=volume.id, size=volume.size, status=Status.CREATING, owner="other")
     )
-    with pytest.raises(InUse, match="is not finished"):
+    with pytest.raises(InUse, match="is still being created"):
         site.volumes.delete(volume.id)
     assert site.volumes.get(volume.id).record.status is Status.AVAILABLE
     assert (files / f"volume-{volume.id}").exists()

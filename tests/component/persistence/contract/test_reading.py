@@ -80,14 +80,14 @@ def reader(server: Server) -> None:
 
 def test_a_database_without_tables_is_no_store_and_stays_without(server: Server, tmp_path: Path) -> None:
     for _ in range(2):
-        with pytest.raises(ConfigurationError, match="holds no metadata of csi-cinderlib"):
+        with pytest.raises(ConfigurationError, match="contains no csi-cinderlib metadata"):
             ids(server.url, tmp_path)
 
 
 def test_a_newer_schema_is_refused(server: Server, tmp_path: Path) -> None:
     open_store("sql", {"url": server.url}, state_dir=tmp_path).close()
     server.query(f"UPDATE {VERSION_TABLE} SET version_num = '9999'", database="csi")
-    with pytest.raises(ConfigurationError, match="upgrade this program"):
+    with pytest.raises(ConfigurationError, match="upgrade csi-cinderlib"):
         ids(server.url, tmp_path)
 
 

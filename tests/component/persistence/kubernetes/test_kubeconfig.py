@@ -82,16 +82,16 @@ def test_absolute_paths_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("user", "cluster", "message"),
     [
-        ({"client-certificate": "absent.crt"}, {}, r"client-certificate .*/absent\.crt, which is no file"),
-        ({"tokenFile": "absent"}, {}, r"tokenFile .*/absent, which is no file"),
+        ({"client-certificate": "absent.crt"}, {}, r"client-certificate .*/absent\.crt in .* is not a file"),
+        ({"tokenFile": "absent"}, {}, r"tokenFile .*/absent in .* is not a file"),
         ({}, {"certificate-authority": "absent.crt"}, r"certificate-authority .*/absent\.crt"),
-        ({"client-key-data": "%%%"}, {}, "client-key-data that is no PEM"),
-        ({"client-key-data": encoded(STORED)}, {}, "client-key-data that is no PEM"),
-        ({"client-key-data": 5}, {}, "client-key-data that is no PEM"),
-        ({"exec": {"command": "aws"}}, {}, "has exec, which is not supported"),
-        ({"username": "me", "password": STORED}, {}, "has password, username, which is not supported"),
-        ({"token": STORED, "as": "somebody"}, {}, "has as, which is not supported"),
-        ({"token": STORED}, {"proxy-url": "http://proxy"}, "has proxy-url, which is not supported"),
+        ({"client-key-data": "%%%"}, {}, "client-key-data in .* is not PEM"),
+        ({"client-key-data": encoded(STORED)}, {}, "client-key-data in .* is not PEM"),
+        ({"client-key-data": 5}, {}, "client-key-data in .* is not PEM"),
+        ({"exec": {"command": "aws"}}, {}, "unsupported keys in .*: exec; use"),
+        ({"username": "me", "password": STORED}, {}, "unsupported keys in .*: password, username; use"),
+        ({"token": STORED, "as": "somebody"}, {}, "unsupported keys in .*: as; use"),
+        ({"token": STORED}, {"proxy-url": "http://proxy"}, "unsupported keys in .*: proxy-url; use"),
     ],
 )
 def test_what_cannot_be_honoured_is_named_without_secrets(
@@ -107,8 +107,8 @@ def test_what_cannot_be_honoured_is_named_without_secrets(
     ("text", "message"),
     [
         (f"users:\n- name: u\n  user: {{token: {STORED}\n", r"kubeconfig:4:1: "),
-        ("", "cannot be read as a kubeconfig"),
-        ("current-context: x\ncontexts: []", "cannot be read as a kubeconfig: .*no context 'x'"),
+        ("", "cannot parse the kubeconfig"),
+        ("current-context: x\ncontexts: []", "cannot parse the kubeconfig .*: .*no context 'x'"),
     ],
 )
 def test_what_is_no_kubeconfig_is_said_without_its_contents(tmp_path: Path, text: str, message: str) -> None:

@@ -62,7 +62,7 @@ def test_the_object_of_another_csi_drivers_back_end_is_left_alone() -> None:
     one.write(one.ensure("array", "x.Driver"), {"ready": True})
     before = copy.deepcopy(client.objects)
     with pytest.raises(
-        PreconditionFailed, match=r"'array' belongs to the CSI driver 'one\.example\.org': rename one of the two back"
+        PreconditionFailed, match=r"'array' belongs to the CSI driver 'one\.example\.org'; rename one of the two back"
     ):
         other.ensure("array", "y.Driver")
     assert other.all() == []

@@ -100,7 +100,7 @@ def test_nothing_is_begun_until_the_reserve_is_whole_again(disk: Disk) -> None:
         path.unlink()
     disk.fill_but(1024 * 1024)
     with opened(disk) as store:
-        with pytest.raises(StoreUnavailable, match="nothing new is begun"):
+        with pytest.raises(StoreUnavailable, match="free space to allow new operations"):
             store.add(volume("new", status=Status.CREATING))
         disk.clear()
         store.remove(store.add(volume("new", status=Status.CREATING)))

@@ -202,7 +202,7 @@ def test_a_store_that_may_not_be_read_is_named(reachable: Path, mode: int) -> No
     problem = as_nobody(lambda: ids(reachable))
     assert (
         problem
-        == f"store.options.url: {reachable}/metadata.db cannot be read: permission denied; run this as its owner"
+        == f"store.options.url: cannot read {reachable}/metadata.db: permission denied; run the command as the owner of the file"
     )
 
 
@@ -236,7 +236,7 @@ def test_a_file_of_another_program_is_refused(tmp_path: Path) -> None:
 
 def test_an_empty_file_holds_no_metadata(tmp_path: Path) -> None:
     (tmp_path / "metadata.db").touch()
-    with pytest.raises(ConfigurationError, match="holds no metadata of csi-cinderlib"):
+    with pytest.raises(ConfigurationError, match="contains no csi-cinderlib metadata"):
         ids(tmp_path)
 
 
@@ -244,5 +244,5 @@ def test_a_newer_schema_is_refused(stopped: Path) -> None:
     with closing(sqlite3.connect(stopped / "metadata.db")) as database:
         database.execute(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
         database.commit()
-    with pytest.raises(ConfigurationError, match="upgrade this program"):
+    with pytest.raises(ConfigurationError, match="upgrade csi-cinderlib"):
         ids(stopped)

@@ -1,6 +1,6 @@
 """One table per kind of record.
 
-Each step looks whether its work is done already: MySQL commits after every statement, so a killed run leaves some of it.
+Each step first checks whether it is already done: MySQL commits after each statement, so a killed run is partly applied.
 """
 
 from __future__ import annotations
