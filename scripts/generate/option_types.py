@@ -1,4 +1,4 @@
-"""Which options of Cinder's drivers are numbers, or true or false: for typed values, which JSON and Helm have."""
+"""The options of Cinder's drivers that are numbers or Booleans, for the typed values of JSON and Helm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ELSEWHERE = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
 def names(catalogue: Catalogue) -> Mapping[str, list[str]]:
-    """By type, with former names. An option that is text for one driver is none of these."""
+    """By type, with former names. Options that are text for any driver are left out."""
     types: dict[str, set[str]] = {}
     for option in _all(catalogue):
         for name in (option.name, *option.former_names):
