@@ -1,8 +1,8 @@
-# Two images from one file: `controller` with Cinder and the stores, `node` with os-brick alone; both with the tools of the file systems.
+# Two images: `controller` with Cinder and the stores, and `node` with os-brick only. Both contain the file system tools.
 #   docker build --target controller -t csi-cinderlib-controller .
 #   docker build --target node -t csi-cinderlib-node .
-# Everything Python is locked by hash in requirements/; nothing that builds stays in the result.
-# What a back end's driver needs besides, from PyPI and from Debian, is added to the controller (docs/how-to/build-images.md):
+# All Python packages are locked by hash in requirements/. The images contain no build tools.
+# Add the PyPI and Debian packages of a back end's driver to the controller (docs/how-to/build-images.md):
 #   --build-arg DRIVER_LIBRARIES="py-pure-client" --build-arg DRIVER_PACKAGES="lvm2 python3-rbd"
 # A tag can be moved to another image, a digest cannot: --build-arg BASE=docker.io/library/debian:bookworm-slim@sha256:...
 ARG BASE=docker.io/library/debian:bookworm-slim
@@ -13,11 +13,11 @@ RUN apt-get update \
     && rm -rf /usr/lib/python3.*/pydoc_data /usr/lib/python3.*/lib2to3 \
     && apt-get clean && rm -rf /var/lib/apt/lists/*
 
-# Both roles have the same mkfs: the controller tries a StorageClass's mkfsOptions with it, the node makes the file systems.
+# Both roles have the same mkfs: the controller tries a StorageClass's mkfsOptions with it, and the node creates the file systems.
 FROM python AS mkfs
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends e2fsprogs xfsprogs btrfs-progs \
-    # 36 MB of Unicode data that only xfs_scrub would use; tools of a file system's doctor, who is not called from here.
+    # 36 MB of Unicode data that only xfs_scrub uses, and repair tools that the driver does not run.
     && rm -f /usr/lib/*/libicu*.so.* /usr/sbin/xfs_scrub* \
        /usr/bin/btrfs-convert /usr/bin/btrfs-image /usr/bin/btrfs-find-root /usr/bin/btrfs-map-logical /usr/bin/btrfs-select-super \
     && apt-get clean && rm -rf /var/lib/apt/lists/*
@@ -30,7 +30,7 @@ WORKDIR /src
 COPY scripts/image-venv scripts/
 COPY requirements/ requirements/
 
-# A venv of its own per role: first what is locked, which seldom changes, then our code.
+# One venv per role: first the locked packages, which rarely change, then our code.
 FROM builder AS builder-node
 RUN scripts/image-venv packages requirements/node.txt /opt/csi-cinderlib
 COPY pyproject.toml README.md LICENSE ./
@@ -62,8 +62,8 @@ USER 65532:65532
 ENTRYPOINT ["csi-cinderlib"]
 CMD ["serve", "--mode", "controller"]
 
-# The node makes and grows file systems and mounts NFS with the image's tools, whose versions are known, and reaches iSCSI, multipath, NVMe
-# and Ceph with the host's, because their daemons and keys are the host's: deploy/host-tool enters the host's mount namespace for those.
+# For file systems and NFS mounts, the node uses the image's tools, whose versions are known. For iSCSI, multipath, NVMe and Ceph, it uses the
+# host's tools, because their daemons and keys are on the host: deploy/host-tool runs them in the host's mount namespace.
 FROM mkfs AS node
 LABEL org.opencontainers.image.title="csi-cinderlib node" \
       org.opencontainers.image.description="CSI node plugin of csi-cinderlib: os-brick, file systems, mounts" \
