@@ -1,8 +1,8 @@
-# Two images from one file: `controller` with Cinder and the stores, `node` with os-brick alone; both with the tools of the file systems.
+# Two images: `controller` with Cinder and the stores, and `node` with os-brick only. Both contain the file system tools.
 #   docker build --target controller -t csi-cinderlib-controller .
 #   docker build --target node -t csi-cinderlib-node .
-# Python packages are locked by hash in requirements/; build tools are not in the images.
-# Libraries and tools of a back end's driver, from PyPI and from Debian, are added to the controller (docs/how-to/build-images.md):
+# All Python packages are locked by hash in requirements/. The images contain no build tools.
+# Add the PyPI and Debian packages of a back end's driver to the controller (docs/how-to/build-images.md):
 #   --build-arg DRIVER_LIBRARIES="py-pure-client" --build-arg DRIVER_PACKAGES="lvm2 python3-rbd"
 # Pin the base image by its digest, since a tag can move: --build-arg BASE=docker.io/library/debian:bookworm-slim@sha256:...
 ARG BASE=docker.io/library/debian:bookworm-slim
@@ -30,7 +30,7 @@ WORKDIR /src
 COPY scripts/image-venv scripts/
 COPY requirements/ requirements/
 
-# A venv per role: locked packages first, since they seldom change, then our code.
+# One venv per role: first the locked packages, which rarely change, then our code.
 FROM builder AS builder-node
 RUN scripts/image-venv packages requirements/node.txt /opt/csi-cinderlib
 COPY pyproject.toml README.md LICENSE ./
@@ -62,8 +62,8 @@ USER 65532:65532
 ENTRYPOINT ["csi-cinderlib"]
 CMD ["serve", "--mode", "controller"]
 
-# The node uses the image's tools for file systems and NFS, since their versions are known. For iSCSI, multipath, NVMe and Ceph it uses
-# the host's tools with the host's daemons and keys: deploy/host-tool enters the host's mount namespace for them.
+# For file systems and NFS mounts, the node uses the image's tools, whose versions are known. For iSCSI, multipath, NVMe and Ceph, it uses the
+# host's tools, because their daemons and keys are on the host: deploy/host-tool runs them in the host's mount namespace.
 FROM mkfs AS node
 LABEL org.opencontainers.image.title="csi-cinderlib node" \
       org.opencontainers.image.description="CSI node plugin of csi-cinderlib: os-brick, file systems, mounts" \

@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Debian 12, root and Python 3.11 with venv. They fetch everything else once.
+# `make demo` and `make test` need Debian 12, root and Python 3.11 with venv. They install everything else once.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo test cluster-test torture fuzz mutants upstream-test lint format bench proto docs site chart dist requirements tools clean distclean
@@ -13,10 +13,10 @@ export CINDERLIB_CACHE ?= $(HOME)/.cache/csi-cinderlib
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
-demo: $(VENV) .venv/.packages-host ## Show the life of a volume on real block devices
+demo: $(VENV) .venv/.packages-host ## Show the life cycle of a volume, on real block devices
 	@$(BIN)/csi-cinderlib demo
 
-test: $(VENV) $(UPSTREAM_VENV) .venv/.packages-test tools ## Lint and run all tests, as continuous integration does
+test: $(VENV) $(UPSTREAM_VENV) .venv/.packages-test tools ## Lint and run all tests, as in continuous integration
 	@scripts/run-tests
 
 cluster-test: $(VENV) .venv/.packages-test ## Build Kubernetes and our images (once; 15 minutes), then test the driver in a real cluster (30 minutes)
@@ -24,23 +24,23 @@ cluster-test: $(VENV) .venv/.packages-test ## Build Kubernetes and our images (o
 	@$(BIN)/python -m tests.cluster.bed.images
 	@CINDERLIB_CLUSTER_TEST=1 $(BIN)/pytest -q tests/cluster/driver
 
-torture: $(VENV) .venv/.packages-torture ## Kill and disturb the driver while clients call it, and check all data; MINUTES, SEED, BED=loopfile|array, DISTURBANCES, KEEP=1
+torture: $(VENV) .venv/.packages-torture ## Kill and disturb the driver under load, and check all data; MINUTES, SEED, BED=loopfile|array, DISTURBANCES, KEEP=1
 	@$(BIN)/python -m tests.torture $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(BED),--bed $(BED)) \
 		$(if $(DISTURBANCES),--disturbances $(DISTURBANCES)) $(if $(KEEP),--keep)
 
-fuzz: $(VENV) .venv/.packages-host ## Send a million valid, unusual and malformed requests to a server (half an hour); REQUESTS, SEED
+fuzz: $(VENV) .venv/.packages-host ## Send a million valid and invalid requests to a server (half an hour); REQUESTS, SEED
 	@$(BIN)/python -m tests.fuzz $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SEED),--seed $(SEED))
 
-mutants: $(VENV) .venv/.packages-host ## Run mutation tests of the code that protects data (hours; resumable)
+mutants: $(VENV) .venv/.packages-host ## Mutation testing of the code that protects data (hours; resumes after an interruption)
 	@$(BIN)/python -m tests.mutation $(MODULES)
 
 upstream-test: $(UPSTREAM_VENV) ## Run Cinder's own driver tests on stock Cinder and on our runtime (10 minutes on two cores)
 	@.venv-upstream/bin/python -m tests.upstream $(PARTS)
 
-lint: $(VENV) ## Check formatting, ruff, mypy and import contracts
+lint: $(VENV) ## Check formatting, ruff, mypy and the import contracts
 	@scripts/run-tests format ruff mypy imports
 
-format: $(VENV) ## Format the code and apply the fixes of ruff
+format: $(VENV) ## Format the code and apply ruff's fixes
 	@$(BIN)/ruff check --fix --quiet; $(BIN)/ruff format
 
 bench: $(VENV) .venv/.packages-test tools ## Run the benchmarks against their budgets
@@ -59,11 +59,11 @@ site-version: $(VENV) ## Add a version to the documentation on the branch "site"
 	@NO_MKDOCS_2_WARNING=1 PATH="$(CURDIR)/$(BIN):$$PATH" mike deploy --branch site --update-aliases "$(VERSION)" latest
 	@NO_MKDOCS_2_WARNING=1 PATH="$(CURDIR)/$(BIN):$$PATH" mike set-default --branch site latest
 
-chart: $(VENV) ## Write what is made in the chart: $(VENV) ## Generate the chart's CRDs, README and test snapshots
+chart: $(VENV) ## Generate the chart's definitions, README and test snapshots
 	@$(BIN)/python -m tools --required helm
 	@$(BIN)/python -m scripts.generate chart
 
-dist: $(VENV) ## Build the release files: the Python packages and the packaged chart
+dist: $(VENV) ## Build the files of a release: the Python packages and the packaged chart
 	@rm -rf build dist
 	@$(BIN)/python -m tools --required helm
 	@$(BIN)/uv build --quiet --no-build-isolation
@@ -73,10 +73,10 @@ dist: $(VENV) ## Build the release files: the Python packages and the packaged c
 requirements: $(VENV) ## Lock the newest versions that pyproject.toml allows
 	@scripts/lock-requirements --upgrade
 
-tools: $(VENV) .venv/.packages-test ## Build or fetch the test programs into the cache (once; 15 minutes)
+tools: $(VENV) .venv/.packages-test ## Build or download the programs that the tests run, into the cache (once; 15 minutes)
 	@$(BIN)/python -m tools
 
-clean: ## Remove build and test files from the tree
+clean: ## Remove the files of builds and tests from the tree
 	@rm -rf build dist mutants .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -path './.venv*' -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
 
@@ -87,7 +87,7 @@ $(VENV): requirements/dev.txt requirements/uv.txt pyproject.toml scripts/make-ve
 	@scripts/make-venv
 	@touch $@
 
-# Apart from .venv, so that Cinder's tests see only a controller's packages and their own libraries.
+# Separate from .venv: Cinder's tests must find only a controller's packages and their own libraries.
 $(UPSTREAM_VENV): requirements/upstream.txt | $(VENV)
 	@echo "installing the packages of requirements/upstream.txt"
 	@$(BIN)/uv venv --quiet --no-config --clear --python $(BIN)/python .venv-upstream

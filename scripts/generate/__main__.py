@@ -32,9 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def output(target: str) -> Output:
-    """Import one generator and run it; `protos` must work while the stubs that others import are missing or broken."""
-    made: Output = importlib.import_module(f"scripts.generate.{target}").output()
-    return made
+    """Import one generator and run it: `protos` must work while the stubs that the others import are missing or broken."""
+    generated: Output = importlib.import_module(f"scripts.generate.{target}").output()
+    return generated
 
 
 if __name__ == "__main__":

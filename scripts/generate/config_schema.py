@@ -149,7 +149,7 @@ def _value(hint: Any) -> Schema:
 
 
 def _mapping(kind: Any) -> Schema:
-    """From names to values of that kind."""
+    """A mapping from names to values of that kind."""
     if kind is object:
         return {"type": "object", "additionalProperties": {}}
     values = _record(kind, without="name") if dataclasses.is_dataclass(kind) else _value(kind)

@@ -67,7 +67,9 @@ def page() -> str:
         parts.append(f"## {title}\n\n{docstrings.parse(kind).summary}\n")
         parts.append(table(("key", "type", "default", "meaning"), rows))
     variables = [(f"`{variable}`", f"`{name.replace('log_', 'log.')}`") for name, variable in VARIABLES.items()]
-    parts.append("## Environment\n\nA variable wins over the file, an option of the command line over both.\n")
+    parts.append(
+        "## Environment\n\nEnvironment variables override the file; options on the command line override both.\n"
+    )
     parts.append(table(("variable", "key"), variables))
     return "\n".join(parts)
 

@@ -56,7 +56,7 @@ def command_line() -> str:
 
 
 def _command(command: click.Command, parent: click.Context, mark: str, name: str | None = None) -> Iterator[str]:
-    """What its --help prints, in the same width in every terminal; then the same of its own commands."""
+    """The --help of a command and of its subcommands, in a fixed width."""
     context = click.Context(command, parent, info_name=name or command.name, **cli.program.context_settings)
     usage = f"```text\n{command.get_help(context).rstrip()}\n```\n"
     yield f"{mark} {context.command_path.removeprefix(f'{cli.PROGRAM} ')}\n\n{usage}"
@@ -80,14 +80,14 @@ def node_requirements() -> str:
     protocols = [(f"`{name}`", *_protocol_programs(name)) for name in loading.CONNECTORS]
     systems = [(name, _programs(programs)) for name, programs in file_systems.PROGRAMS]
     head = (
-        "## Programs by protocol\n\nAs the driver calls it (`driver_volume_type`); the Debian package in brackets. "
-        "Vendors' protocols need their vendors' programs.\n"
+        "## Programs by protocol\n\nThe names are those of the drivers (`driver_volume_type`). Debian packages are in brackets. "
+        "Vendors' protocols need the vendors' programs.\n"
     )
     return "\n".join(
         (
             prose("node-requirements"),
             head,
-            table(("protocol", "programs", "with several paths also"), protocols),
+            table(("protocol", "programs", "additionally for multipath"), protocols),
             "## Programs by file system\n",
             table(("file system", "programs"), systems),
         )

@@ -28,7 +28,7 @@ class Docstring:
 
     @property
     def attributes(self) -> Mapping[str, str]:
-        """What each attribute means, by its name."""
+        """The meaning of each attribute, by name."""
         split = (item.partition(": ") for item in self.sections.get("Attributes", ()))
         return {name: meaning for name, _, meaning in split}
 

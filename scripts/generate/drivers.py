@@ -14,7 +14,7 @@ COMMON = "every-driver.md"
 
 
 def pages(known: Catalogue) -> Mapping[str, str]:
-    """Each page by its file's name."""
+    """The pages by file name."""
     families = vendor_pages.links(known)
     return {
         "README.md": _index(known),
@@ -25,10 +25,10 @@ def pages(known: Catalogue) -> Mapping[str, str]:
 
 def _index(known: Catalogue) -> str:
     parts = [
-        f"# Drivers\n\nThe {len(known.drivers) - 2} volume drivers of Cinder {known.cinder}, NetApp's front door to its own, and "
-        "the one on files that comes with this package. `csi-cinderlib drivers NAME` shows the same. "
-        f"[Options that every driver has]({COMMON}); [how to prepare an array and its nodes](../vendors/README.md).\n\n"
-        "A driver that Cinder no longer supports needs `enable_unsupported_driver: true`.\n"
+        f"# Drivers\n\nThe {len(known.drivers) - 2} volume drivers of Cinder {known.cinder}, NetApp's common driver, and the file "
+        "driver of this package. `csi-cinderlib drivers NAME` shows the same information. "
+        f"All drivers also have [these options]({COMMON}). [Arrays by vendor](../vendors/README.md) tells how to prepare an array and its nodes.\n\n"
+        "Drivers that Cinder no longer supports need `enable_unsupported_driver: true`.\n"
     ]
     for vendor, members in groupby(known.drivers, key=_vendor):
         rows = table(("driver", "version", "supported", "Python libraries"), map(_row, members))
@@ -50,14 +50,14 @@ def _page(driver: Driver, family: str) -> str:
     if driver.summary:
         parts.append(f"{escape(driver.summary)}.\n")
     facts = [f"Version {driver.version}." if driver.version else ""]
-    facts.append("" if driver.supported else "**Cinder no longer supports it.**")
+    facts.append("" if driver.supported else "**Cinder no longer supports this driver.**")
     parts.append(" ".join(fact for fact in facts if fact) + "\n")
     if driver.libraries:
         advice = (library.advice.replace(", which is not installed", "") for library in driver.libraries)
         parts.append("".join(f"- {line[0].upper()}{line[1:]}\n" for line in advice))
-    parts.append(f"How to prepare the array and its nodes: {family}.\n")
-    parts.append(f"## A back end to begin with\n\n```yaml\n{command.block(driver)}```\n")
-    parts.append(f"## Options\n\nBesides these, [those of every driver]({COMMON}).\n\n{_options(driver.options)}")
+    parts.append(f"To prepare the array and its nodes, see {family}.\n")
+    parts.append(f"## Example\n\n```yaml\n{command.block(driver)}```\n")
+    parts.append(f"## Options\n\nSee also [the options of every driver]({COMMON}).\n\n{_options(driver.options)}")
     return "\n".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""Which options of Cinder's drivers are numbers, or true or false: for typed values, which JSON and Helm have."""
+"""The options of Cinder's drivers that are numbers or Booleans, for the typed values of JSON and Helm."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def _run_protoc(folder: Path) -> None:
 
 
 def _plugin(name: str) -> str:
-    """A protoc plugin of this Python environment, whatever PATH contains."""
+    """A protoc plugin of this Python environment, regardless of PATH."""
     path = shutil.which(name, path=sysconfig.get_path("scripts"))
     if path is None:
         raise SystemExit(f"{name} is not installed; the development requirements contain it (mypy-protobuf)")
