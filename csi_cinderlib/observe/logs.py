@@ -75,7 +75,19 @@ class Logger:
 
     def _write(self, level: int, event: str, values: Mapping[str, object], error: BaseException | None = None) -> None:
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, "%s", event, extra={"values": values}, exc_info=error)
+            self._logger.log(
+                level, "%s", _Message(event, values), extra={"event": event, "values": values}, exc_info=error
+            )
+
+
+class _Message:
+    """An event with its values, for handlers that are not configured here: a program that uses the library has its own."""
+
+    def __init__(self, event: str, values: Mapping[str, object]) -> None:
+        self._event, self._values = event, values
+
+    def __str__(self) -> str:
+        return " ".join((self._event, *_pairs(redact.mapping(self._values))))
 
 
 def logger(name: str) -> Logger:
@@ -197,7 +209,7 @@ class TextFormatter(logging.Formatter):
             return str(relayed).translate(CONTROLS)
         content = _content(self, record)
         event, trace = content.pop("event"), content.pop("exception", None)
-        values = " ".join(f"{key}={_brief(value)}" for key, value in content.items())
+        values = " ".join(_pairs(content))
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         line = f"{clock}.{int(record.msecs):03d} {record.levelname:<7} {event}{'  ' + values if values else ''}"
         return (f"{line}\n{trace}" if trace else line).translate(CONTROLS)
@@ -205,7 +217,7 @@ class TextFormatter(logging.Formatter):
 
 def _content(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, object]:
     values = getattr(record, "values", {})
-    content: dict[str, object] = {"event": redact.text(record.getMessage())}
+    content: dict[str, object] = {"event": getattr(record, "event", None) or redact.text(record.getMessage())}
     if id := _request_id.get():
         content["request"] = id
     content.update(redact.mapping(values))
@@ -216,6 +228,10 @@ def _content(formatter: logging.Formatter, record: logging.LogRecord) -> dict[st
 
 def _timestamp(record: logging.LogRecord) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z"
+
+
+def _pairs(values: Mapping[str, object]) -> Iterator[str]:
+    return (f"{key}={_brief(value)}" for key, value in values.items())
 
 
 def _brief(value: object) -> str:

@@ -263,7 +263,7 @@ def test_a_server_that_refuses_is_logged_once_and_what_it_missed_is_made_up_for(
 ) -> None:
     site.shelf.refuses = {"ensure", "all"}
     site.pass_time(100, c1=GOOD)
-    assert [record.message for record in caplog.records] == ["back end status update failed"]
+    assert [vars(record)["event"] for record in caplog.records] == ["back end status update failed"]
     site.shelf.refuses = set()
     site.pass_time(5, c1=GOOD)
     assert site.shelf.status()["ready"] is True

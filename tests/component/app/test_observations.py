@@ -71,7 +71,7 @@ def by_name(found: tuple[Seen, ...]) -> dict[str, Seen]:
 def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, str]]:
     """Level, event and back end of what observations logged."""
     ours = (record for record in caplog.records if record.name == "csi_cinderlib.app.observations")
-    return [(record.levelname.lower(), record.message, vars(record)["values"]["backend"]) for record in ours]
+    return [(record.levelname.lower(), vars(record)["event"], vars(record)["values"]["backend"]) for record in ours]
 
 
 def asking(name: str) -> bool:

@@ -30,7 +30,9 @@ def test_the_driver_gets_the_option_under_its_name_of_today(
         backend = make("x", driver="cinder.volume.driver.RBDDriver", start=False, iscsi_helper="lioadm")
     assert isinstance(backend, LocalBackend)
     assert backend.verbs.settings == BackendSettings(name="x", driver=RBD, options={"target_helper": "lioadm"})
-    told = [vars(record)["values"]["reason"] for record in caplog.records if record.getMessage() == "former name used"]
+    told = [
+        vars(record)["values"]["reason"] for record in caplog.records if vars(record).get("event") == "former name used"
+    ]
     assert [message.partition(": ")[0] for message in told] == ["backends.x.driver", "backends.x.options.iscsi_helper"]
 
 

@@ -131,7 +131,11 @@ class _heard(logging.Handler):  # used as a context manager
 
     def emit(self, record: logging.LogRecord) -> None:
         values = getattr(record, "values", {})
-        words = (values.get("option", ""), record.getMessage(), values.get("reason", ""))
+        words = (
+            values.get("option", ""),
+            getattr(record, "event", None) or record.getMessage(),
+            values.get("reason", ""),
+        )
         self.messages.append(": ".join(filter(None, words)))
 
     def __enter__(self) -> list[str]:

@@ -149,3 +149,11 @@ def test_a_line_that_never_ends_is_left_out_and_those_around_it_are_not() -> Non
     assert (first, second, rest) == ("a", longest, ["", "b", "c"])
     assert "line omitted" in third
     assert len(third) < 100
+
+
+def test_a_handler_of_the_program_gets_the_values_in_the_message(caplog: pytest.LogCaptureFixture) -> None:
+    logs.logger("csi_cinderlib.test").warning(
+        "volume not deleted", volume="v1", reason="back end 'a' is busy", password="x"
+    )
+    (record,) = caplog.records
+    assert record.getMessage() == "volume not deleted volume=v1 reason=\"back end 'a' is busy\" password=***"
