@@ -32,7 +32,7 @@ def test_two_nodes_have_two_keys(tmp_path: Path) -> None:
     for key, name in ((here, "here"), (there, "there")):
         (tmp_path / name).mkdir()
         key.prepare()
-    with pytest.raises(InvalidRequest, match="key differs"):
+    with pytest.raises(InvalidRequest, match="key is different"):
         there.open(here.seal(b"secret"))
 
 
