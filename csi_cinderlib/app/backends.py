@@ -110,6 +110,7 @@ class RunningBackends:
         self._unreadable: Mapping[Path, ConfigurationError] = {}
         self._ignored: Collection[Path] = ()
         self._reconfiguration = Reconfiguration(make)
+        self._is_closed = False
         self._guard = threading.Lock()
         self._refreshing = threading.Lock()
         self._first = threading.Event()
@@ -211,7 +212,8 @@ class RunningBackends:
         for path, error in self._unreadable.items():
             names = [name for name, file in self._files.items() if file == path]
             kept = f"; {STILL_USED}" if names else ""
-            reasons |= dict.fromkeys(names or [path.stem], f"{redact.text(str(error))}{kept}")
+            for name in names or [path.stem]:
+                reasons[name] = "; ".join([*filter(None, [reasons.get(name)]), f"{redact.text(str(error))}{kept}"])
         return reasons
 
     def wait(self) -> None:
@@ -220,16 +222,24 @@ class RunningBackends:
         self._all.wait(SLOW_SECONDS)
 
     def close(self) -> None:
-        """End all drivers' processes; running calls are abandoned."""
-        for kept in self._kept.values():
+        """End all drivers' processes, and start no others; running calls are abandoned."""
+        self._reconfiguration.close()
+        with self._guard:
+            self._is_closed = True
+            all_kept = tuple(self._kept.values())
+        for kept in all_kept:
             kept.end()
             kept.backend.stop()
             kept.backend.kill()
 
     def _begin(self, settings: BackendSettings) -> None:
-        if (old := self._kept.get(settings.name)) is not None:
+        kept = _Kept(self._make(settings))
+        with self._guard:
+            if self._is_closed:  # during a refresh
+                return
+            old, self._kept[settings.name] = self._kept.get(settings.name), kept
+        if old is not None:
             old.end()
-        kept = self._kept[settings.name] = _Kept(self._make(settings))
         self._is_not_wrong(kept)
         self._registry.add(kept.backend)
         threading.Thread(target=self._start, args=(kept,), name=f"start-{settings.name}", daemon=True).start()

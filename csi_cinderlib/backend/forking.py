@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from multiprocessing.connection import Pipe, wait
 from typing import Any
@@ -48,9 +49,10 @@ class _Warm:
         with self._guard:
             self._ensure()
 
-    def fork(self, *files: int) -> None:
-        """Fork a process that receives these files."""
+    def fork(self, *files: int, refuse: Callable[[], None]) -> None:
+        """Fork a process that receives these files. A caller whose process is no longer wanted does not start this one after `stop`."""
         with self._guard:
+            refuse()
             self._ensure()
             try:
                 socket.send_fds(self._control, [b"!"], files)
@@ -125,13 +127,16 @@ class Process:
             the pid of this process, and `arguments`.
         name: shown by `ps`.
         shared: a file to pass on; its descriptor number in the new process is passed before `arguments`.
+        refuse: called just before the fork; raises if the process is no longer wanted.
     """
 
-    def __init__(self, target: str, *arguments: Any, name: str, shared: int) -> None:
+    def __init__(
+        self, target: str, *arguments: Any, name: str, shared: int, refuse: Callable[[], None] = lambda: None
+    ) -> None:
         try:
             with ExitStack() as undo:
                 with ExitStack() as theirs:
-                    self._open(undo, theirs, shared)
+                    self._open(undo, theirs, shared, refuse)
                 self._send(target, name, arguments)
                 self.pid, self._pidfd = self._born()
                 undo.pop_all()
@@ -144,7 +149,7 @@ class Process:
         _living.add(self)
         threading.Thread(target=self._watch, name=f"{name}-status", daemon=True).start()
 
-    def _open(self, ours: ExitStack, theirs: ExitStack, shared: int) -> None:
+    def _open(self, ours: ExitStack, theirs: ExitStack, shared: int, refuse: Callable[[], None]) -> None:
         self.connection, connection = Pipe()
         ours.enter_context(self.connection)
         theirs.enter_context(connection)
@@ -158,7 +163,7 @@ class Process:
         ours.enter_context(self.doorbell)
         theirs.enter_context(doorbell)
         self._end_of_line = ours.enter_context(socket.socket(fileno=os.dup(self.connection.fileno())))
-        _warm.fork(connection.fileno(), printed, written, shared, doorbell.fileno())
+        _warm.fork(connection.fileno(), printed, written, shared, doorbell.fileno(), refuse=refuse)
 
     def _send(self, *assignment: Any) -> None:
         with suppress(OSError):  # it is ending

@@ -56,14 +56,21 @@ class Line:
         handlers: the functions that the process may call.
         shared: the file of the deadline.
         lost: called once when the process has ended.
+        refuse: called just before the fork; raises if the process is no longer wanted.
     """
 
     def __init__(
-        self, assignment: Assignment, handlers: Handlers, *, shared: int, lost: Callable[[Line], None]
+        self,
+        assignment: Assignment,
+        handlers: Handlers,
+        *,
+        shared: int,
+        lost: Callable[[Line], None],
+        refuse: Callable[[], None],
     ) -> None:
         settings = assignment.settings
         self.name = settings.name
-        self.process = forking.Process(SERVE, assignment, name=f"csi:{self.name}", shared=shared)
+        self.process = forking.Process(SERVE, assignment, name=f"csi:{self.name}", shared=shared, refuse=refuse)
         self.ended = threading.Event()
         self._why: Cause | None = None
         self._lost = lost

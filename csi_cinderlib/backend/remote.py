@@ -142,7 +142,9 @@ class RemoteDriver:
         with self._guard:
             self._refuse_stopped()
             assignment, self._is_first = self._assign(self._is_first), False
-        line = self._latest = Line(assignment, self._handlers(), shared=self._deadline.file, lost=self._lose)
+        line = self._latest = Line(
+            assignment, self._handlers(), shared=self._deadline.file, lost=self._lose, refuse=self._refuse_stopped
+        )
         try:
             line.open()
             self._refuse_stopped()  # may have been stopped during the fork

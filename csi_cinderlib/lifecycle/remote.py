@@ -62,9 +62,11 @@ class RemoteBackend(Backend):
         with self._bulkhead.entered(self.name, creates=creates, releases=releases), self.verbs.operation():
             yield
 
-    def check_options(self, seconds: float) -> None:
+    def check_options(self, seconds: float, refuse: Callable[[], None] = lambda: None) -> None:
         """Check the options in a process of its own, whether this back end was started or not. See `option_trial.run`."""
-        option_trial.run(self._assign(False), store=self._store, deadline=self._deadline, seconds=seconds)
+        option_trial.run(
+            self._assign(False), store=self._store, deadline=self._deadline, seconds=seconds, refuse=refuse
+        )
 
     @property
     def remark(self) -> str:

@@ -1,0 +1,179 @@
+"""Changed options of working back ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from csi_cinderlib.app.backends import RunningBackends
+from csi_cinderlib.app.observations import Observations
+from csi_cinderlib.backend import forking
+from csi_cinderlib.lifecycle.remote import RemoteBackend
+from tests.support.running import NOTHING, Run, wait_for
+
+HELD = "tests.support.fakes.held.HeldDriver"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The file of one back end in the directory of back ends."""
+    path = tmp_path / "backends" / "well.yaml"
+    path.parent.mkdir()
+    return path
+
+
+def write(file: Path, options: str = "", driver: str = NOTHING) -> None:
+    file.write_text(f"well: {{driver: {driver}, options: {{{options}}}}}\n")
+
+
+@pytest.fixture
+def served(run: Run, file: Path) -> tuple[RunningBackends, RemoteBackend]:
+    """A back end of that file that works."""
+    write(file, "nothing_pools: [first]")
+    running, registry = run(directory=str(file.parent))
+    wait_for(lambda: registry.all()[0].ready)
+    backend = registry.all()[0]
+    assert isinstance(backend, RemoteBackend)
+    wait_for(lambda: running._kept["well"].has_worked)
+    return running, backend
+
+
+@pytest.mark.parametrize(
+    ("options", "driver", "reason"),
+    [
+        ("nothing_poools: [second]", NOTHING, "backends.well.options.nothing_poools: is not an option of this driver"),
+        ("nothing_port: '99999999'", NOTHING, "backends.well.options.nothing_port: invalid value"),
+        ("", "not_there.Driver", "there is no driver 'not_there.Driver'"),
+        ("", "tests.support.fakes.dying.DyingDriver", "the driver process exited with code 3"),
+    ],
+    ids=["option", "value", "driver", "crash"],
+)
+def test_a_rejected_change_leaves_the_working_back_end_in_use(
+    served: tuple[RunningBackends, RemoteBackend],
+    file: Path,
+    caplog: pytest.LogCaptureFixture,
+    options: str,
+    driver: str,
+    reason: str,
+) -> None:
+    running, backend = served
+    pid = backend.pid
+    write(file, options, driver)
+    for _ in range(3):
+        running.refresh()
+    assert (running._registry.all(), backend.pid, backend.ready) == ((backend,), pid, True)
+    shown = running.unreadable()["well"]
+    assert reason in shown
+    assert shown.startswith("changed options rejected: ")
+    assert shown.endswith("; the previous configuration stays in use")
+    (seen,) = Observations(running._registry, unreadable=running.unreadable).look()
+    told = running.tell(seen)
+    assert (told["state"], reason in str(told["reason"])) == ("ready", True)
+    logged = [record for record in caplog.records if record.getMessage().startswith("changed options rejected")]
+    assert len(logged) == 1
+
+
+def test_a_corrected_change_replaces_the_previous_options(
+    served: tuple[RunningBackends, RemoteBackend], file: Path
+) -> None:
+    running, backend = served
+    write(file, "nothing_poools: [second]")
+    running.refresh()
+    write(file, "nothing_pools: [second]")
+    running.refresh()
+    assert running.unreadable() == {}
+    wait_for(lambda: running._registry.all()[0] is not backend and running._registry.all()[0].ready)
+    assert [pool.name for pool in running._registry.all()[0].stats().pools] == ["second"]
+
+
+def test_a_rejected_change_that_is_reverted_leaves_no_trace(
+    served: tuple[RunningBackends, RemoteBackend], file: Path
+) -> None:
+    running, backend = served
+    write(file, "nothing_poools: [second]")
+    running.refresh()
+    write(file, "nothing_pools: [first]")
+    running.refresh()
+    assert running.unreadable() == {}
+    assert running._registry.all() == (backend,)
+
+
+def test_a_rejected_change_does_not_delay_a_removal(served: tuple[RunningBackends, RemoteBackend], file: Path) -> None:
+    running, _ = served
+    write(file, "nothing_poools: [second]")
+    running.refresh()
+    file.unlink()
+    running.refresh()
+    assert running._registry.all() == ()
+    assert running.unreadable() == {}
+
+
+def test_a_valid_change_that_fails_in_its_set_up_replaces_the_previous_options(
+    served: tuple[RunningBackends, RemoteBackend], file: Path
+) -> None:
+    running, _ = served
+    write(file, "nothing_fail: [do_setup]")
+    running.refresh()
+    wait_for(lambda: "the array says no" in running._registry.all()[0].failure)
+    assert running.unreadable() == {}
+
+
+def test_wrong_options_at_the_start_make_the_back_end_unusable_with_the_reason(run: Run, file: Path) -> None:
+    write(file, "nothing_poools: [first]")
+    running, registry = run(directory=str(file.parent))
+    wait_for(lambda: "is not an option of this driver" in registry.all()[0].failure)
+    assert not registry.all()[0].ready
+    write(file, "nothing_pools: [first]")
+    running.refresh()
+    wait_for(lambda: registry.all()[0].ready)
+
+
+@pytest.fixture
+def refreshing(served: tuple[RunningBackends, RemoteBackend], file: Path, tmp_path: Path) -> Iterator[threading.Thread]:
+    """A refresh that waits for the check of changed options, as long as the file `held` exists."""
+    running, _ = served
+    (tmp_path / "held").touch()
+    write(file, f"nothing_held: {tmp_path / 'held'}", HELD)
+    file.with_name("another.yaml").write_text(f"another: {{driver: {NOTHING}}}\n")
+    thread = threading.Thread(target=running.refresh)
+    thread.start()
+    yield thread
+    (tmp_path / "held").unlink(missing_ok=True)
+    thread.join()
+
+
+def test_a_slow_check_does_not_delay_a_new_back_end(
+    served: tuple[RunningBackends, RemoteBackend], refreshing: threading.Thread, tmp_path: Path
+) -> None:
+    running, backend = served
+    wait_for(lambda: [other.name for other in running._registry.all() if other.ready] == ["well", "another"])
+    assert running._registry.all()[0] is backend
+    assert refreshing.is_alive()
+    (tmp_path / "held").unlink()
+    wait_for(lambda: running._registry.all()[0] is not backend and running._registry.all()[0].ready)
+
+
+def test_close_during_a_check_rejects_nothing_and_leaves_no_process(
+    served: tuple[RunningBackends, RemoteBackend], refreshing: threading.Thread, caplog: pytest.LogCaptureFixture
+) -> None:
+    running, backend = served
+    wait_for(lambda: len(forking._living) == 3)
+    running.close()
+    forking.cool_down()
+    refreshing.join(60)
+    assert not refreshing.is_alive()
+    assert (forking._warm._process, running._registry.all()[0]) == (None, backend)
+    assert "rejected" not in caplog.text
+
+
+def test_a_rejected_change_and_a_second_file_of_the_back_end_are_both_reported(
+    served: tuple[RunningBackends, RemoteBackend], file: Path
+) -> None:
+    running, _ = served
+    file.with_name("first.yaml").write_text(f"well: {{driver: {NOTHING}, options: {{nothing_poools: [second]}}}}\n")
+    running.refresh()
+    assert "nothing_poools: is not an option" in running.unreadable()["well"]
+    assert "is already configured in another file" in running.unreadable()["well"]

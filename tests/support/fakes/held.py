@@ -1,0 +1,15 @@
+"""A driver whose load waits, as that of drivers that contact their storage when they are loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.support.fakes.nothing import NothingDriver
+
+
+class HeldDriver(NothingDriver):
+    """Waits when it is loaded as long as the file `nothing_held` exists."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._called("__init__")
