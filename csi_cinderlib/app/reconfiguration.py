@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.errors import BackendUnavailable, DriverError
+from csi_cinderlib.errors import DriverError
 from csi_cinderlib.lifecycle.remote import RemoteBackend
 from csi_cinderlib.observe import logs, redact
 
@@ -18,16 +17,32 @@ CHECK_SECONDS = 60.0
 """For one check, which loads the driver and does not contact the storage."""
 RECHECK_SECONDS = 60.0
 """Between two checks of the same options: a missing file or library may be added later."""
-CHECKS_AT_A_TIME = 4
+CHECKS_AT_A_TIME = 8
+"""More checks wait for one of these, each of which is a process of about 10 MB."""
+PATIENCE = 5.0
+"""The longest wait of a look for checks. The next look takes the result of a slower check."""
 
 _log = logs.logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rejected:
+@dataclass(slots=True, eq=False)
+class _Check:
+    """A check of changed options, in its own thread.
+
+    Attributes:
+        is_done: `reason` and `checked_at` are set.
+        reason: why the options cannot be used, or "".
+    """
+
     settings: BackendSettings
-    reason: str
-    checked_at: float
+    backend: RemoteBackend
+    is_done: threading.Event = field(default_factory=threading.Event)
+    reason: str = ""
+    checked_at: float = 0.0
+
+    @property
+    def is_old(self) -> bool:
+        return self.is_done.is_set() and time.monotonic() - self.checked_at > RECHECK_SECONDS
 
 
 class Reconfiguration:
@@ -39,22 +54,30 @@ class Reconfiguration:
 
     def __init__(self, make: Callable[[BackendSettings], RemoteBackend]) -> None:
         self._make = make
-        self._rejected: Mapping[str, _Rejected] = {}
+        self._checks: dict[str, _Check] = {}
+        self._reasons: Mapping[str, str] = {}
+        self._slots = threading.BoundedSemaphore(CHECKS_AT_A_TIME)
+        self._guard = threading.Lock()
         self._is_closed = False
 
     def close(self) -> None:
-        """Accept nothing more, and start no further check."""
-        self._is_closed = True
+        """Accept nothing more, and end all checks."""
+        with self._guard:
+            self._is_closed = True
+        for check in tuple(self._checks.values()):
+            check.backend.stop()
 
     @property
     def rejected(self) -> Mapping[str, str]:
         """Reasons by the names of the back ends that keep their previous options."""
         return {
-            name: f"changed options rejected: {found.reason}; {STILL_USED}" for name, found in self._rejected.items()
+            name: f"changed options rejected: {reason}; {STILL_USED}"
+            for name, reason in self._reasons.items()
+            if reason
         }
 
     def accepted(self, changed: Iterable[BackendSettings], working: Collection[str]) -> Iterator[BackendSettings]:
-        """The back ends whose options may replace the previous ones, each as soon as this is known: a check may take long.
+        """The back ends whose options may replace the previous ones. A slow check goes on, and delays no other back end.
 
         Args:
             changed: all new and changed back ends of this look.
@@ -62,43 +85,55 @@ class Reconfiguration:
         """
         changed = list(changed)
         doubtful = {settings.name: settings for settings in changed if settings.name in working}
-        self._rejected = {name: found for name, found in self._rejected.items() if name in doubtful}
+        self._reasons = {name: reason for name, reason in self._reasons.items() if name in doubtful}
+        for name in [name for name, check in self._checks.items() if check.settings != doubtful.get(name)]:
+            self._checks.pop(name).backend.stop()
         yield from (settings for settings in changed if settings.name not in doubtful)
-        with ThreadPoolExecutor(CHECKS_AT_A_TIME) as pool:
-            checks = {pool.submit(self._check, settings): settings for settings in doubtful.values()}
-            for check in as_completed(checks):
-                settings, found = checks[check], check.result()
-                others = {name: other for name, other in self._rejected.items() if name != settings.name}
-                self._rejected = others if found is None else {**others, settings.name: found}
-                if found is None and not self._is_closed:
-                    yield settings
+        for settings in doubtful.values():
+            self._ensure(settings)
+        ends = time.monotonic() + PATIENCE
+        for name, check in tuple(self._checks.items()):
+            if not check.is_done.wait(max(0.0, ends - time.monotonic())) or self._is_closed:
+                continue
+            self._note(name, check.reason)
+            if not check.reason:
+                del self._checks[name]
+                yield check.settings
 
-    def _check(self, settings: BackendSettings) -> _Rejected | None:
-        before = self._rejected.get(settings.name)
-        checked_at = before.checked_at if before and before.settings == settings else -math.inf
-        if before and time.monotonic() - checked_at < RECHECK_SECONDS:
-            return before
-        reason = self._problem(settings)
-        if not reason:
-            return None
-        if not self._is_closed and (before is None or before.reason != reason):
-            _log.error("changed options rejected; previous ones stay in use", backend=settings.name, reason=reason)
-        return _Rejected(settings, reason, time.monotonic())
+    def _ensure(self, settings: BackendSettings) -> None:
+        """Begin a check, unless one is in progress or recent."""
+        check = self._checks.get(settings.name)
+        if check is not None and not check.is_old:
+            return
+        check = _Check(settings, self._make(settings))
+        with self._guard:
+            if self._is_closed:
+                return
+            threading.Thread(target=self._carry_out, args=(check,), name=f"check-{settings.name}", daemon=True).start()
+            self._checks[settings.name] = check
 
-    def _problem(self, settings: BackendSettings) -> str:
-        """Why the options cannot be used; "" if they can, or if only the set-up can tell."""
-        backend = self._make(settings)
-        try:
-            backend.check_options(CHECK_SECONDS, self._refuse_closed)
-        except DriverError as error:  # also for a process that crashes or hangs
-            return redact.of_backend(error, settings.options)
-        except Exception as error:  # no process could be forked, for example
-            _log.exception("changed options cannot be checked", error, backend=settings.name)
-            return f"the options cannot be checked: unexpected {type(error).__name__}; see the controller's log"
-        finally:
-            backend.stop()
-        return ""
+    def _carry_out(self, check: _Check) -> None:
+        with self._slots:
+            check.reason = _problem(check)
+        check.checked_at = time.monotonic()
+        check.is_done.set()
 
-    def _refuse_closed(self) -> None:
-        if self._is_closed:
-            raise BackendUnavailable("", "stopped")
+    def _note(self, name: str, reason: str) -> None:
+        if reason and self._reasons.get(name) != reason:
+            _log.error("changed options rejected; previous ones stay in use", backend=name, reason=reason)
+        self._reasons = {**self._reasons, name: reason}
+
+
+def _problem(check: _Check) -> str:
+    """Why the options cannot be used; "" if they can, or if only the set-up can tell."""
+    backend, settings = check.backend, check.settings
+    try:
+        backend.check_options(CHECK_SECONDS)
+    except DriverError as error:  # also for a process that crashes or hangs
+        return redact.of_backend(error, settings.options)
+    except Exception as error:  # no process could be forked, for example
+        _log.exception("changed options cannot be checked", error, backend=settings.name)
+        return f"the options cannot be checked: unexpected {type(error).__name__}; see the controller's log"
+    finally:
+        backend.stop()
+    return ""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from csi_cinderlib.backend import option_trial
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
 from csi_cinderlib.backend.line import Cause
+from csi_cinderlib.backend.option_trial import OptionTrial
 from csi_cinderlib.backend.remote import Measured, RemoteDriver
 from csi_cinderlib.host.deadline import Deadline
 from csi_cinderlib.lifecycle import room
@@ -46,6 +46,7 @@ class RemoteBackend(Backend):
         self._assign = assign
         self._deadline = deadline
         self._bulkhead = bulkhead
+        self._trial = OptionTrial()
         assignment = assign(True)
         driver = RemoteDriver(assign, store=store, deadline=deadline, metrics=metrics, set_up_seconds=set_up_seconds)
         super().__init__(
@@ -62,11 +63,13 @@ class RemoteBackend(Backend):
         with self._bulkhead.entered(self.name, creates=creates, releases=releases), self.verbs.operation():
             yield
 
-    def check_options(self, seconds: float, refuse: Callable[[], None] = lambda: None) -> None:
-        """Check the options in a process of its own, whether this back end was started or not. See `option_trial.run`."""
-        option_trial.run(
-            self._assign(False), store=self._store, deadline=self._deadline, seconds=seconds, refuse=refuse
-        )
+    def check_options(self, seconds: float) -> None:
+        """Check the options in a process of its own, whether this back end was started or not. See `OptionTrial.run`."""
+        self._trial.run(self._assign(False), store=self._store, deadline=self._deadline, seconds=seconds)
+
+    def stop(self) -> None:
+        super().stop()
+        self._trial.stop()
 
     @property
     def remark(self) -> str:

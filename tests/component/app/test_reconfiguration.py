@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from csi_cinderlib.app import reconfiguration
 from csi_cinderlib.app.backends import RunningBackends
 from csi_cinderlib.app.observations import Observations
 from csi_cinderlib.backend import forking
@@ -30,8 +29,9 @@ def write(file: Path, options: str = "", driver: str = NOTHING) -> None:
 
 
 @pytest.fixture
-def served(run: Run, file: Path) -> tuple[RunningBackends, RemoteBackend]:
+def served(run: Run, file: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[RunningBackends, RemoteBackend]:
     """A back end of that file that works."""
+    monkeypatch.setattr(reconfiguration, "PATIENCE", 60.0)
     write(file, "nothing_pools: [first]")
     running, registry = run(directory=str(file.parent))
     wait_for(lambda: registry.all()[0].ready)
@@ -132,40 +132,69 @@ def test_wrong_options_at_the_start_make_the_back_end_unusable_with_the_reason(r
 
 
 @pytest.fixture
-def refreshing(served: tuple[RunningBackends, RemoteBackend], file: Path, tmp_path: Path) -> Iterator[threading.Thread]:
-    """A refresh that waits for the check of changed options, as long as the file `held` exists."""
+def checked(
+    served: tuple[RunningBackends, RemoteBackend], file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Changed options of that back end are being checked, as long as this file exists."""
     running, _ = served
-    (tmp_path / "held").touch()
-    write(file, f"nothing_held: {tmp_path / 'held'}", HELD)
-    file.with_name("another.yaml").write_text(f"another: {{driver: {NOTHING}}}\n")
-    thread = threading.Thread(target=running.refresh)
-    thread.start()
-    yield thread
-    (tmp_path / "held").unlink(missing_ok=True)
-    thread.join()
+    held = tmp_path / "held"
+    held.touch()
+    write(file, f"nothing_held: {held}", HELD)
+    monkeypatch.setattr(reconfiguration, "PATIENCE", 0.1)
+    running.refresh()
+    wait_for(lambda: len(forking._living) == 2)
+    return held
 
 
-def test_a_slow_check_does_not_delay_a_new_back_end(
-    served: tuple[RunningBackends, RemoteBackend], refreshing: threading.Thread, tmp_path: Path
+def test_a_slow_check_does_not_delay_changes_of_other_back_ends(
+    served: tuple[RunningBackends, RemoteBackend], checked: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running, backend = served
+    another = file.with_name("another.yaml")
+    another.write_text(f"another: {{driver: {NOTHING}}}\n")
+    running.refresh()
     wait_for(lambda: [other.name for other in running._registry.all() if other.ready] == ["well", "another"])
-    assert running._registry.all()[0] is backend
-    assert refreshing.is_alive()
-    (tmp_path / "held").unlink()
-    wait_for(lambda: running._registry.all()[0] is not backend and running._registry.all()[0].ready)
+    another.unlink()
+    running.refresh()
+    assert running._registry.all() == (backend,)
+    checked.unlink()
+    monkeypatch.setattr(reconfiguration, "PATIENCE", 60.0)
+    running.refresh()
+    assert running._registry.all()[0] is not backend
+    wait_for(lambda: running._registry.all()[0].ready)
 
 
-def test_close_during_a_check_rejects_nothing_and_leaves_no_process(
-    served: tuple[RunningBackends, RemoteBackend], refreshing: threading.Thread, caplog: pytest.LogCaptureFixture
+def test_a_change_during_a_check_ends_the_check(
+    served: tuple[RunningBackends, RemoteBackend], checked: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running, backend = served
-    wait_for(lambda: len(forking._living) == 3)
+    monkeypatch.setattr(reconfiguration, "PATIENCE", 60.0)
+    write(file, "nothing_pools: [second]")
+    running.refresh()
+    assert running._registry.all()[0] is not backend
+    wait_for(lambda: running._registry.all()[0].ready and len(forking._living) == 1)
+    assert checked.exists()
+
+
+def test_a_change_that_is_reverted_during_its_check_leaves_no_process(
+    served: tuple[RunningBackends, RemoteBackend], checked: Path, file: Path
+) -> None:
+    running, backend = served
+    write(file, "nothing_pools: [first]")
+    running.refresh()
+    wait_for(lambda: len(forking._living) == 1)
+    assert (running._registry.all(), running.unreadable(), checked.exists()) == ((backend,), {}, True)
+
+
+@pytest.mark.usefixtures("checked")
+def test_close_during_a_check_leaves_no_process(
+    served: tuple[RunningBackends, RemoteBackend], caplog: pytest.LogCaptureFixture
+) -> None:
+    running, backend = served
     running.close()
-    forking.cool_down()
-    refreshing.join(60)
-    assert not refreshing.is_alive()
-    assert (forking._warm._process, running._registry.all()[0]) == (None, backend)
+    wait_for(lambda: not forking._living)
+    running.refresh()
+    assert running._registry.all() == (backend,)
     assert "rejected" not in caplog.text
 
 
