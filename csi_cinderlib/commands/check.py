@@ -125,7 +125,7 @@ def _try_backends(settings: Settings, found: live.Found, problems: Sequence[Prob
     logs.configure(format=settings.log.format, level=settings.log.level)
     whole = {backend.name: backend for backend in found.backends}
     partial = {backend.name: backend for backend in found.partial if backend.name not in whole}
-    doubtful = {*partial, *(name for name in whole if _is_named(name, problems))}
+    doubtful = {*partial, *_named(whole, problems)}
     tried = [*whole.values(), *partial.values()]
     told = [*problems, *(problem for error in found.broken for problem in error.problems)]
     keys = {problem.key.rpartition(": ")[2] for problem in told}
@@ -143,9 +143,11 @@ def _try_backends(settings: Settings, found: live.Found, problems: Sequence[Prob
     return [*outcomes, *(Outcome.wrong("back ends", error.problems) for error in found.broken)]
 
 
-def _is_named(name: str, problems: Iterable[Problem]) -> bool:
-    """Whether one of the problems is in this back end."""
-    return any(f"{problem.key}.".startswith(f"backends.{name}.") for problem in problems)
+def _named(names: Collection[str], problems: Iterable[Problem]) -> Iterator[str]:
+    """The names of back ends with a problem. A name may contain dots: a problem of `a.b` is none of `a`."""
+    for wrong in problems:
+        found = [name for name in names if f"{wrong.key}.".startswith(f"backends.{name}.")]
+        yield from sorted(found, key=len)[-1:]
 
 
 def _check_options(backend: RemoteBackend, timeout: float) -> None:

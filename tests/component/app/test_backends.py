@@ -167,26 +167,25 @@ def test_a_back_end_whose_options_change_is_counted_as_reconfigured(
 
 @pytest.mark.parametrize("is_forked", [False, True], ids=["before the fork", "after the fork"])
 def test_close_during_a_start_leaves_no_process(run: Run, monkeypatch: pytest.MonkeyPatch, is_forked: bool) -> None:
-    begun, may_go_on = threading.Event(), threading.Event()
+    begun, may_go_on = list[threading.Thread](), threading.Event()
 
     class Process(forking.Process):
         def __init__(self, *arguments: Any, **named: Any) -> None:
             if is_forked:
                 super().__init__(*arguments, **named)
-            begun.set()
+            begun.append(threading.current_thread())
             assert may_go_on.wait(60)
             if not is_forked:
                 super().__init__(*arguments, **named)
 
     monkeypatch.setattr(forking, "Process", Process)
     running, _ = run(WELL)
-    (start,) = (thread for thread in threading.enumerate() if thread.name == "start-well")
-    assert begun.wait(60)
+    wait_for(lambda: begun)
     running.close()
     forking.cool_down()
     may_go_on.set()
-    start.join(60)
-    assert not start.is_alive()
+    begun[0].join(60)
+    assert not begun[0].is_alive()
     assert forking._warm._process is None
     wait_for(lambda: not forking._living)
 

@@ -275,7 +275,7 @@ def test_problems_of_loading_and_of_drivers_are_shown_in_one_run(tmp_path: Path)
         ("back end both", "backends.both.options.volume_grup: is not an option"),
         ("back end wrong", "backends.wrong.options.volume_grup: is not an option"),
         ("back end c", "backends.c.options.volume_grup: is not an option"),
-        ("back end c", "backends.c.options.lvm_mirrors: does not fit"),
+        ("back end c", "backends.c.options.lvm_mirrors: invalid value"),
         ("back end d", "backends.d.options.volume_grup: is not an option"),
         ("back ends", "c.yaml: backends.c.optoins: unknown key 'optoins'"),
         ("back ends", "broken.yaml:1"),
@@ -284,6 +284,14 @@ def test_problems_of_loading_and_of_drivers_are_shown_in_one_run(tmp_path: Path)
     assert "pool good/one" in {what for what, _ in found}
     assert "store" not in {what for what, _ in found}
     assert len([what for what, detail in found if "backends.short.driver" in detail]) == 1
+
+
+def test_a_back_end_is_tried_beside_a_problem_of_one_whose_name_continues_with_a_dot(tmp_path: Path) -> None:
+    driver = "driver: tests.support.fakes.nothing.NothingDriver"
+    outcome = check(tmp_path, f"a: {{{driver}}}", f"a.b: {{{driver}, optoins: {{}}}}", words=["-o", "json"])
+    shown = {row["what"] for row in rows(outcome)}
+    assert "pool a/one" in shown
+    assert "pool a.b/one" not in shown
 
 
 def test_the_store_is_checked_beside_problems_of_back_ends(tmp_path: Path) -> None:
