@@ -28,6 +28,9 @@ from csi_cinderlib.observe import logs, redact
 SLOW_SECONDS = 5.0
 """Time to wait for slow back ends after another one is ready."""
 
+STOP_LOOK_SECONDS = 0.5
+"""Interval between two looks whether the process stops, while no back end is ready."""
+
 LASTING_SECONDS = 60.0
 """A driver's process that ran for this time is restarted at once. Otherwise the delay grows with each restart."""
 
@@ -217,8 +220,13 @@ class RunningBackends:
         return reasons
 
     def wait(self) -> None:
-        """Wait until every back end is ready or has failed once, but only briefly for slow ones after the first is ready."""
-        self._first.wait()
+        """Wait until every back end is ready or has failed once, but only briefly for slow ones after the first is ready.
+
+        Ends when the process stops, which a set-up that hangs must not delay.
+        """
+        while not self._first.wait(STOP_LOOK_SECONDS):
+            if self._stopping.wait(0):
+                return
         self._all.wait(SLOW_SECONDS)
 
     def close(self) -> None:

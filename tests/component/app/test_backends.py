@@ -15,7 +15,7 @@ from csi_cinderlib.app import backends, stopping
 from csi_cinderlib.backend import forking
 from csi_cinderlib.backend.line import Cause, Line
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.errors import NotFound
+from csi_cinderlib.errors import DriverError, NotFound
 from csi_cinderlib.lifecycle.remote import RemoteBackend
 from csi_cinderlib.observe.metrics import RESTARTS
 from tests.support.running import NOTHING, Run, wait_for
@@ -188,6 +188,17 @@ def test_close_during_a_start_leaves_no_process(run: Run, monkeypatch: pytest.Mo
     assert not begun[0].is_alive()
     assert forking._warm._process is None
     wait_for(lambda: not forking._living)
+
+
+def test_wait_ends_when_the_process_stops_during_a_set_up_that_hangs(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "held").touch()
+    running, _ = run(BackendSettings(name="well", driver=NOTHING, options={"nothing_held": str(tmp_path / "held")}))
+    waiting = threading.Thread(target=running.wait, daemon=True)
+    waiting.start()
+    running._stopping.failed(DriverError("stopped by the test"))
+    running._stopping.rest()
+    waiting.join(10)
+    assert not waiting.is_alive()
 
 
 def test_close_during_a_refresh_starts_no_back_end(run: Run, tmp_path: Path) -> None:
