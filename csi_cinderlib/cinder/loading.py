@@ -14,6 +14,7 @@ from csi_cinderlib.cinder.work import Work, routed, working
 from csi_cinderlib.config import former
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.observe import redact
 
 _UNSUPPORTED_OPTION = "enable_unsupported_driver"
 RBD_KEYRING = "rbd_keyring_conf"
@@ -88,7 +89,8 @@ def construct(settings: BackendSettings, runtime: Runtime, section: str, *, is_e
         )
     except Exception as error:
         unset = conf.without_value(section, own)
-        translated = faults.translate_setup(settings.name, settings.driver, error, unset=unset)
+        with redact.hiding(conf.secrets_of(section)):  # the driver's own secret options, whatever their names
+            translated = faults.translate_setup(settings.name, settings.driver, error, unset=unset)
         own_problem = (
             translated if isinstance(translated, ConfigurationError) and not isinstance(error, ValueError) else None
         )

@@ -156,3 +156,10 @@ def test_ordinary_words_stay_readable(make: MakeBackend, log: io.StringIO) -> No
     make(nothing_password=CANARY, replication_device=[Verbatim("backend_id:pool one,san_login:admin")])
     logging.getLogger("driver").warning("token of admin for pool one: expired, the password is wrong")
     assert "token of admin for pool one: expired, the password is wrong" in log.getvalue()
+
+
+def test_secrets_that_a_driver_quotes_when_it_is_loaded(make: MakeBackend) -> None:
+    """Also one that only Cinder calls secret."""
+    with pytest.raises(DriverError) as caught:
+        make(driver="tests.support.fakes.held.QuotingDriver", nothing_password=CANARY, nothing_sesame="sesame-5e55")
+    assert "the array refuses *** and ***" in str(caught.value)

@@ -1,4 +1,4 @@
-"""A driver whose load waits, as that of drivers that contact their storage when they are loaded."""
+"""Drivers that contact their storage when they are loaded."""
 
 from __future__ import annotations
 
@@ -13,3 +13,13 @@ class HeldDriver(NothingDriver):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._called("__init__")
+
+
+class QuotingDriver(NothingDriver):
+    """Fails when it is loaded, and quotes its secrets."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        raise ValueError(
+            f"the array refuses {self.configuration.nothing_password} and {self.configuration.nothing_sesame}"
+        )
