@@ -109,7 +109,6 @@ class Directory:
         remembered, used = memory.recall(self.path), memory.recall(place)
         found = self.find_id()
         is_new = decide(
-            self.path,
             found,
             remembered,
             forget=memory.file(self.path),
