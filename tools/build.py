@@ -42,7 +42,7 @@ def make(tools: Sequence[Tool], *, required: bool) -> bool:
             shutil.rmtree(left, ignore_errors=True)
         wanted = [tool for tool in tools if not tool.folder.exists()]
         if wanted:
-            _say(f"making {len(wanted)} of {len(tools)} in {folder}: {', '.join(tool.name for tool in wanted)}")
+            _say(f"building {len(wanted)} of {len(tools)} in {folder}: {', '.join(tool.name for tool in wanted)}")
         return _make_all(wanted, required=required)
 
 

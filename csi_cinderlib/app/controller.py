@@ -289,7 +289,7 @@ class ControllerSide:
         return (controller, GroupController(Groups(*common, ids=self._ids)))
 
     def wait(self) -> None:
-        assert self._running is not None, "open() comes first"
+        assert self._running is not None, "open() must be called first"
         self._running.wait()
 
     def close(self) -> None:

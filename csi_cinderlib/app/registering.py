@@ -76,7 +76,7 @@ def in_child(request: Request) -> Registered:
             timeout=SECONDS,
         )
     except subprocess.TimeoutExpired:
-        raise errors.StoreUnavailable(f"no answer from the Kubernetes API within {SECONDS:.0f} s") from None
+        raise errors.StoreUnavailable(f"no response from the Kubernetes API within {SECONDS:.0f} s") from None
     try:
         answer = json.loads(done.stdout)
     except ValueError:

@@ -60,7 +60,7 @@ class Resealing:
     def _waits(self) -> bool:
         was, self._awaited = self._awaited, self._lagging(self._writer)
         if self._awaited and self._awaited != was:
-            reason = "other controllers still seal with another key"
+            reason = "other controllers still seal with a different key"
             _log.info("resealing postponed", reason=reason, key=self._writer, controllers=list(self._awaited))
         return bool(self._awaited)
 

@@ -130,11 +130,11 @@ class _Service:
     def _start(self) -> Started:
         self._turn.take()
         started = self._driver.start()
-        assert started is not None, "start is called once"
+        assert started is not None, "start() must be called only once"
         return replace(started, report=_plain(started.report))
 
     def _check_options(self) -> None:
-        """Takes no turn: the process that serves the back end goes on. Storage that does not answer is no fault of the options."""
+        """Takes no turn: the process that serves the back end goes on. Storage that does not respond is no fault of the options."""
         with suppress(BackendUnavailable):
             self._driver.check_options()
 

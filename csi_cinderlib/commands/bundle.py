@@ -210,7 +210,7 @@ def _listed(base: Path, limit: int) -> Iterable[str]:
                 kept.append(name)
         names[:] = kept
         if limit <= 0:
-            yield "(more files are left out)"
+            yield "(list truncated)"
             return
 
 

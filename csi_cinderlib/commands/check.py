@@ -77,7 +77,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> fl
 @options.configuration
 @output.formatted
 def command(given: options.Given, format: output.Format, timeout: float, shown: Sequence[str]) -> int:
-    """Return 2 if a setting is wrong, 1 if something does not answer. All parts are tried, even after a failure."""
+    """Return 2 if a setting is wrong, 1 if something does not respond. All parts are tried, even after a failure."""
     settings, problems = options.examined(given)
     found = live.backends(settings)
     if problems and not found.backends and not found.partial:

@@ -1,4 +1,4 @@
-"""Reads a file of settings as a tree: mappings, lists and the text of each scalar exactly as written.
+"""Reads a configuration file as a tree: mappings, lists and the text of each scalar exactly as written.
 
 YAML reads `012345` as 5349, `yes` as true and `12:30:45` as 45045. Here a scalar stays text; the Reader converts it by the type of the
 setting.

@@ -13,7 +13,7 @@ from csi_cinderlib.model.records import EMPTY, NOTHING, VolumeType
 Written: TypeAlias = Annotated[object, "written"]
 """The text of a scalar as written, or lists and mappings of such texts. None is not set."""
 FilePath: TypeAlias = Annotated[str, "file"]
-"""The path of a file. A relative path starts at the directory of the file of settings."""
+"""The path of a file. A relative path starts at the directory of the configuration file."""
 NOT_A_KEY: Mapping[str, object] = {"is_key": False}
 """Marks a field that the reader sets."""
 

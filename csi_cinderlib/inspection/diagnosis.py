@@ -88,7 +88,11 @@ def _claim_is_pending(seen: Observed) -> Iterator[Diagnosis]:
     if claim is None or seen.record is not None or seen.pv is not None:
         return
     if not claim.phase and "claim" not in seen.unseen and "Kubernetes" not in seen.unseen:
-        yield Diagnosis("claim-not-found", f"Claim {claim.namespace}/{claim.name} does not exist.", "Check its name.")
+        yield Diagnosis(
+            "claim-not-found",
+            f"Claim {claim.namespace}/{claim.name} does not exist.",
+            "Check the name and the namespace.",
+        )
     if claim.phase != "Pending":
         return
     if reason := next((text for text in claim.warnings if _ROOM.search(text)), ""):
@@ -146,7 +150,7 @@ def _volume(seen: Observed) -> Iterator[Diagnosis]:
     if record.name_taken:
         yield Diagnosis(
             "name-taken",
-            f"Volume {record.id} was not created: the back end may have an object {array_name(record)!r} already"
+            f"Volume {record.id} was not created: the back end may already have an object {array_name(record)!r}"
             f"{_because(record.name_taken)}.",
             f"Look for it on back end {record.backend!r}; see {ORPHAN_PAGE}. Then run `csi-cinderlib orphans forget {record.id}`.",
         )
@@ -312,7 +316,7 @@ def _file_system(seen: Observed, host: HostView) -> Iterator[Diagnosis]:
         yield Diagnosis(
             "mount-faulty",
             f"The mount on host {host.name} does not work: {problems[0]}.",
-            "Restore the share or device that does not answer. Delete the pod if it does not recover.",
+            "Restore the share or device that does not respond. Delete the pod if it does not recover.",
         )
     elif host.stage == "staged" and any(not mount.present for mount in host.mounts):
         missing = next(mount.path for mount in host.mounts if not mount.present)

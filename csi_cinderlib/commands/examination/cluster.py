@@ -94,7 +94,7 @@ def judge_clock(date: str, now: datetime) -> Finding:
     try:
         skew = (now - parsedate_to_datetime(date)).total_seconds()
     except (ValueError, TypeError):
-        return unknown("clock", "the API server's answer has no valid Date header")
+        return unknown("clock", "the API server's response has no valid Date header")
     skew = 0.0 if 0 <= skew < 1 else skew
     detail = f"differs from the API server's clock by {abs(skew):.0f} s"
     if abs(skew) <= _SKEW_NOTED:

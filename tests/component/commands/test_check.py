@@ -133,7 +133,7 @@ def test_back_ends_that_hang_are_given_up_together_and_the_others_described(tmp_
     outcome = check(tmp_path, *hanging, GOOD % (tmp_path / "volumes"), words=["--timeout", "12"])
     assert time.monotonic() - began < 65, "one after the other, they take 72 seconds"
     assert outcome.returncode == 1
-    assert outcome.stdout.count("set-up did not finish within 12 seconds") == 6
+    assert outcome.stdout.count("set-up did not finish within 12 s") == 6
     assert "pool good/one " in outcome.stdout
 
 

@@ -108,7 +108,7 @@ def test_a_directory_without_settings_is_refused_and_others_in_it_are_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(tmp_path / "d", {"README": "", "cinder.conf": "[DEFAULT]\n"})
-    assert "has no files named *.yaml, *.yml or *.json" in str(refusal([tmp_path / "d"]))
+    assert "has no files with names that end in .yaml, .yml or .json" in str(refusal([tmp_path / "d"]))
     write(tmp_path / "d", {"a.yaml": "workers: 7"})
     with caplog.at_level(logging.WARNING):
         assert load([tmp_path / "d"], environment={}).workers == 7
@@ -165,9 +165,9 @@ ODD: tuple[tuple[str, bytes, str], ...] = (
     ("literal-block.yaml", b"node_name: |-\n  a\n  b\nworkers: 7", ""),
     ("merge.yaml", b"log: &a {level: info}\nvolume_types: {a: {extra_specs: {<<: *a}}}\nworkers: 7", ""),
     ("braces.yaml", b"{}", ""),
-    ("empty.yaml", b"", "has no settings"),
-    ("comments.yaml", b"# workers: 7\n---\n", "has no settings"),
-    ("empty.json", b" \n", "has no settings"),
+    ("empty.yaml", b"", "contains no settings"),
+    ("comments.yaml", b"# workers: 7\n---\n", "contains no settings"),
+    ("empty.json", b" \n", "contains no settings"),
     ("latin.yaml", b"a: b\n\nc: caf\xe9", "is not UTF-8: byte 0xE9 at line 3"),
     ("latin-with-bom.yaml", b"\xef\xbb\xbfa: b\nc: caf\xe9", "is not UTF-8: byte 0xE9 at line 2"),
     ("utf16.yaml", "workers: 7".encode("utf-16"), "is in UTF-16"),

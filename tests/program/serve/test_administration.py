@@ -80,7 +80,7 @@ def test_a_process_that_does_not_run_or_hangs_is_told_apart(start: Start) -> Non
     driver = ready(start, QUICK)
     os.kill(driver.pid, signal.SIGSTOP)
     try:
-        with pytest.raises(running.Silent, match=f"process {driver.pid} .* did not answer within 1 s"):
+        with pytest.raises(running.Silent, match=f"process {driver.pid} .* did not respond within 1 s"):
             ask(driver, "GET", "/status", patience=1)
     finally:
         os.kill(driver.pid, signal.SIGCONT)
