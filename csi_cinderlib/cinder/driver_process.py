@@ -134,7 +134,7 @@ class _Service:
         return replace(started, report=_plain(started.report))
 
     def _check_options(self) -> None:
-        """Takes no turn: the process that serves the back end goes on. Storage that does not respond is no fault of the options."""
+        """Runs beside the process that serves the back end. Storage that does not respond does not make the options invalid."""
         with suppress(BackendUnavailable):
             self._driver.check_options()
 

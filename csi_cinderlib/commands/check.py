@@ -71,7 +71,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> fl
     callback=_seconds,
     default=str(TIMEOUT),
     metavar="SECONDS",
-    help=f"Limit for the set-up of each back end, and for each step after it. [default: {TIMEOUT:.0f}]",
+    help=f"Time limit for the set-up of each back end, and for each later step. [default: {TIMEOUT:.0f}]",
 )
 @levels
 @options.configuration

@@ -107,7 +107,7 @@ def forget(given: options.Given, id: str) -> int:
         forgotten = repairs.forget(options.settings(given), id)
     except NotFound as error:
         raise InvalidRequest(
-            f"orphan {id!r}", "no failed record and no leftover has this id; run `csi-cinderlib orphans list`"
+            f"orphan {id!r}", "no failed record and no leftover has this id; run `csi-cinderlib get orphans`"
         ) from error
     for what in forgotten:
         output.print_text(f"forgotten: {what}")

@@ -164,7 +164,7 @@ class _Tree:
         try:
             return Scalar(whole(node.value), Style.PLAIN if node.style is None else Style.QUOTED, place)
         except UnicodeDecodeError:
-            raise _Wrong("has half of a surrogate pair", node.start_mark) from None
+            raise _Wrong("contains an unpaired surrogate", node.start_mark) from None
 
 
 def _refuse_tag(node: Any, usual: str) -> None:

@@ -59,7 +59,7 @@ def _healthy(seen: Observed) -> Diagnosis:
     if seen.unseen:
         parts = ", ".join(seen.unseen)
         return Diagnosis(
-            "nothing-found", "No fault was found in the visible parts.", f"These parts were not seen: {parts}."
+            "nothing-found", "No fault was found in the parts that were examined.", f"Not examined: {parts}."
         )
     return Diagnosis("healthy", "No fault was found.", "No action is needed.")
 
@@ -170,14 +170,14 @@ def _volume(seen: Observed) -> Iterator[Diagnosis]:
     elif record.status is Status.CREATING and _is_older(record.created_at, seen, GRACE):
         yield Diagnosis(
             "creating-for-long",
-            f"Volume {record.id} has been in creation for {since}, and the call is no longer repeated{_because(record.message)}.",
+            f"Volume {record.id} has been in status creating for {since}, and the call is no longer repeated{_because(record.message)}.",
             f"Run `csi-cinderlib orphans fix {record.id}`, which undoes the creation; a claim that still exists gets a new volume.",
         )
     elif record.status is Status.CREATING:
         yield Diagnosis(
             "creating",
-            f"Volume {record.id} has been in creation for {since}{_because(record.message)}.",
-            f"Wait; it is undone after {int(GRACE.total_seconds() // 60)} minutes unless the call is repeated.",
+            f"Volume {record.id} has been in status creating for {since}{_because(record.message)}.",
+            f"Wait: the creation is undone after {int(GRACE.total_seconds() // 60)} minutes unless the call is repeated.",
             waiting=True,
         )
     elif record.status is Status.DELETING:

@@ -128,13 +128,13 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ),
     (
         "creating-for-long",
-        "Volume v1 has been in creation for 40m, and the call is no longer repeated.",
+        "Volume v1 has been in status creating for 40m, and the call is no longer repeated.",
         "`csi-cinderlib orphans fix v1`",
         record(status=Status.CREATING),
     ),
     (
         "creating",
-        "Volume v1 has been in creation for 2m.",
+        "Volume v1 has been in status creating for 2m.",
         "Wait",
         record(status=Status.CREATING, created_at=RECENT),
     ),
@@ -316,7 +316,7 @@ def test_a_volume_without_a_fault_is_healthy() -> None:
 
 def test_what_was_not_seen_is_not_called_healthy() -> None:
     (only,) = diagnose(replace(WELL, unseen={"Kubernetes": "no response", "host": "not a node"}))
-    assert (only.code, only.next_step) == ("nothing-found", "These parts were not seen: Kubernetes, host.")
+    assert (only.code, only.next_step) == ("nothing-found", "Not examined: Kubernetes, host.")
 
 
 @pytest.mark.parametrize("part", ["store", "attachments"])
