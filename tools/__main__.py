@@ -1,4 +1,4 @@
-"""Make what a make target needs, or single tools: python -m tools [--required] [test | cluster-test | TOOL ...]"""
+"""Build the tools that a make target needs, or single tools: python -m tools [--required] [test | cluster-test | TOOL ...]"""
 
 from __future__ import annotations
 

@@ -183,6 +183,6 @@ class Line:
 
     def _gone(self) -> None:
         self.channels.close()
-        self.kill()  # it is usually ending already, but its successor must not run beside it
+        self.kill()  # it is usually ending already, but its successor must not run at the same time
         self.ended.set()
         self._lost(self)

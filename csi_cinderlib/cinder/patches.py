@@ -170,7 +170,7 @@ def _pool_items_of_back_ends() -> None:
 
 
 def _no_cinder_conf_of_this_host() -> None:
-    """FusionStorage's driver encodes its password in that file, and makes the file world-readable meanwhile."""
+    """FusionStorage's driver encodes its password in that file, and makes the file world-readable in the meantime."""
     from cinder.volume.drivers.fusionstorage import constants
 
     constants.CONF_PATH = os.devnull + "/none"

@@ -21,7 +21,7 @@ class Listing:
 
     Attributes:
         files: configuration files, in the order of their names.
-        ignored: the other entries, without hidden ones, such as those of Kubernetes beside mounted files.
+        ignored: the other entries, without hidden ones, such as those that Kubernetes adds to mounted files.
     """
 
     files: tuple[Path, ...] = ()

@@ -1,4 +1,4 @@
-"""Cinder's options beside those of drivers: which of them drivers read, and why the others have no effect here.
+"""Cinder's options other than those of drivers: which of them drivers read, and why the others have no effect here.
 
 A test compares the names with the installed Cinder.
 """
