@@ -118,7 +118,7 @@ def register(request: Request) -> Registered:
 
 
 def own_key(directory: Path, node: str) -> NodeKey:
-    """The key of the node, also after an upgrade on a full disk: the node must start to detach volumes. Raises HostError."""
+    """The key of the node, even after an upgrade on a full disk: the node must start to detach volumes. Raises HostError."""
     from csi_cinderlib.app import state_dir
     from csi_cinderlib.host.reserve import is_full
     from csi_cinderlib.node.own_keys import OwnKeys

@@ -215,7 +215,7 @@ def _listed(base: Path, limit: int) -> Iterable[str]:
 
 
 def run_tool(argv: Sequence[str], seconds: float) -> str:
-    """The command line and its output, also if the command fails."""
+    """The command line and its output, even if the command fails."""
     from csi_cinderlib.host import commands
 
     try:

@@ -162,7 +162,7 @@ def _try(backend: RemoteBackend, timeout: float) -> BackendStats:
 
 @contextmanager
 def _ended(backends: Sequence[RemoteBackend]) -> Iterator[None]:
-    """End all drivers' processes and their programs, also after Ctrl-C or SIGTERM: threads waiting for them would delay the exit."""
+    """End all drivers' processes and their programs, even after Ctrl-C or SIGTERM: threads waiting for them would delay the exit."""
     from csi_cinderlib.backend import forking
 
     for number in (signal.SIGTERM, signal.SIGHUP):

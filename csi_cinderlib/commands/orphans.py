@@ -120,7 +120,7 @@ def forget(given: options.Given, id: str) -> int:
 )
 @options.configuration
 def restored(given: options.Given) -> int:
-    """Return 0, also if there is no unfinished work."""
+    """Return 0, even if there is no unfinished work."""
     from csi_cinderlib.commands import repairs
 
     with repairs.records(options.settings(given)) as orphans:

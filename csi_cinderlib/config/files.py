@@ -47,7 +47,7 @@ def _is_special(path: Path) -> bool:
 
 
 def read(path: Path) -> object:
-    """The tree of one file, see `document.read`. Raises ConfigurationError, also for settings of another program."""
+    """The tree of one file, see `document.read`. Raises ConfigurationError, even for settings of another program."""
     text = document.read_text(path)
     foreign.refuse_text(path, text)
     tree = document.parse(path, text)

@@ -67,7 +67,7 @@ def is_block_device(path: str) -> bool:
 
 
 def size(device: str) -> Bytes:
-    """The size of a block device. Raises HostError, also if it is not a block device."""
+    """The size of a block device. Raises HostError, for example if it is not a block device."""
     with kernel.named(f"cannot read the size of {device}"), kernel.opened(device, os.O_RDONLY) as fd:
         return open_size(fd, device)
 

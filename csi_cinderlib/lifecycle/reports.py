@@ -54,7 +54,7 @@ class Reports:
         self._allocated: Counter[str] | None = None
 
     def stats(self, *, refresh: bool = False, patience: float | None = None, insists: bool = False) -> BackendStats:
-        """Raises BackendUnavailable, also if the driver fails to report.
+        """Raises BackendUnavailable, including if the driver fails to report.
 
         Args:
             patience: seconds to wait for a new report; then the last report is returned.
