@@ -30,7 +30,7 @@ command.add_command(get.listing_command("orphans"), "list")
 @command.command(
     short_help="Repair unfinished work.",
     help="Finish or undo unfinished work, through the running driver or, if none runs, in this process. Objects that the driver may "
-    "not have created are left alone. ID is an id or the beginning of one.",
+    "not have created are not touched. ID is an id or the beginning of one.",
 )
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--all", "everything", is_flag=True, help="Repair everything in the list.")
@@ -50,7 +50,7 @@ def fix(given: options.Given, ids: tuple[str, ...], everything: bool, dry_run: b
         return 0
     for row in chosen:
         output.print_text(
-            f"{row['kind']} {row['id']} ({row['reason']}): {row['fix'] or 'left alone. ' + row['instead']}"
+            f"{row['kind']} {row['id']} ({row['reason']}): {row['fix'] or 'not repaired. ' + row['instead']}"
         )
     if dry_run:
         return 0
@@ -107,7 +107,7 @@ def forget(given: options.Given, id: str) -> int:
         forgotten = repairs.forget(options.settings(given), id)
     except NotFound as error:
         raise InvalidRequest(
-            f"orphan {id!r}", "no failed record and no leftover has this id; run `csi-cinderlib orphans list`"
+            f"orphan {id!r}", "no failed record and no leftover has this id; run `csi-cinderlib get orphans`"
         ) from error
     for what in forgotten:
         output.print_text(f"forgotten: {what}")
@@ -115,15 +115,15 @@ def forget(given: options.Given, id: str) -> int:
 
 
 @command.command(
-    short_help="Leave unfinished work of a restored copy alone.",
-    help="Leave unfinished work of a restored copy of the metadata alone on the back ends. Run it before a controller starts.",
+    short_help="Exclude the unfinished work of restored metadata from repair.",
+    help="After a restore of older metadata, exclude unfinished work from repair. Run it before a controller starts.",
 )
 @options.configuration
 def restored(given: options.Given) -> int:
-    """Return 0, also if there is no unfinished work."""
+    """Return 0, even if there is no unfinished work."""
     from csi_cinderlib.commands import repairs
 
     with repairs.records(options.settings(given)) as orphans:
         for marked in orphans.leave_alone():
-            output.print_text(f"left alone: {marked}")
+            output.print_text(f"excluded from repair: {marked}")
     return 0

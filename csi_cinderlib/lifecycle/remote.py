@@ -64,7 +64,7 @@ class RemoteBackend(Backend):
             yield
 
     def check_options(self, seconds: float) -> None:
-        """Check the options in a process of its own, whether this back end was started or not. See `OptionTrial.run`."""
+        """Check the options in a separate process, whether this back end was started or not. See `OptionTrial.run`."""
         self._trial.run(self._assign(False), store=self._store, deadline=self._deadline, seconds=seconds)
 
     def stop(self) -> None:

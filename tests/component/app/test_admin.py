@@ -156,7 +156,7 @@ def test_a_client_that_speaks_no_http_or_another_server_is_told_as_broken(tmp_pa
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with pytest.raises(running.Silent, match="broke off its answer"):
+        with pytest.raises(running.NotOurs, match="is not the socket of a driver"):
             running.request(Settings(state_dir=tmp_path), "GET", "/status", patience=60)
         thread.join()
 

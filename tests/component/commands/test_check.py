@@ -133,7 +133,7 @@ def test_back_ends_that_hang_are_given_up_together_and_the_others_described(tmp_
     outcome = check(tmp_path, *hanging, GOOD % (tmp_path / "volumes"), words=["--timeout", "12"])
     assert time.monotonic() - began < 65, "one after the other, they take 72 seconds"
     assert outcome.returncode == 1
-    assert outcome.stdout.count("set-up did not finish within 12 seconds") == 6
+    assert outcome.stdout.count("set-up did not finish within 12 s") == 6
     assert "pool good/one " in outcome.stdout
 
 
@@ -223,7 +223,7 @@ def test_a_database_in_a_file_is_examined_and_left_as_it_is(tmp_path: Path) -> N
     before = (state_dir / "metadata.db").read_bytes()
     outcome = check(tmp_path, GOOD % (tmp_path / "volumes"), words=["-o", "json"])
     schema = {row["what"]: row["level"] for row in rows(outcome)}
-    assert (schema["store schema"], schema["store rights"]) == ("ok", "ok")
+    assert (schema["store schema"], schema["store access"]) == ("ok", "ok")
     assert (state_dir / "metadata.db").read_bytes() == before
 
 
