@@ -58,7 +58,7 @@ def fix(given: options.Given, ids: tuple[str, ...], everything: bool, dry_run: b
     if wanted and not (yes or _confirmed(len(wanted))):
         output.print_text("nothing done", sys.stderr)
         return 1
-    failed = _fix(settings, sorted(wanted, key=lambda row: _ORDER.index(row["kind"])))
+    failed = bool(wanted) and _fix(settings, sorted(wanted, key=lambda row: _ORDER.index(row["kind"])))
     return int(failed or (not everything and len(wanted) < len(chosen)))
 
 

@@ -155,6 +155,8 @@ def _exchange(
             headers={"Content-Type": "application/json", "Connection": "close"},
         )
         response = client.getresponse()
+        if not str(response.getheader("Server")).startswith(admin.SERVER):
+            raise ValueError("the HTTP server is another program")
         return response.status, response.read()
     except (IncompleteRead, RemoteDisconnected) as error:
         raise ConnectionResetError(str(error)) from error
