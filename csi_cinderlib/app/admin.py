@@ -20,8 +20,6 @@ from csi_cinderlib.observe import logs
 
 FILE = "admin.sock"
 """In the state directory."""
-SERVER = "csi-cinderlib"
-"""In the header `Server` of each answer, so that a client recognizes the socket of another program."""
 LONGEST = 107
 """Bytes: sun_path of the kernel without the final NUL."""
 MOST_CONNECTIONS = 32

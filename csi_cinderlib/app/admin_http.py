@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from csi_cinderlib import errors
-from csi_cinderlib.app.admin import SERVER
-from csi_cinderlib.app.routes import Request, Routes
+from csi_cinderlib.app.routes import SERVER, Request, Routes
 from csi_cinderlib.errors import DriverError, InvalidRequest
 from csi_cinderlib.observe import logs, redact
 
