@@ -15,7 +15,7 @@ from csi_cinderlib.errors import OperationPending
 class KeyedLocks:
     """Try-locks by key. A busy key raises at once, so a slow call never blocks the threads of the server.
 
-    A key can also be held shared: any number of clones can read from a volume, but it cannot be deleted meanwhile.
+    A key can also be held shared: any number of clones can read from a volume, but it cannot be deleted in the meantime.
     """
 
     def __init__(self) -> None:

@@ -1,1 +1,1 @@
-"""Programs of others that this project's tests run: built or fetched by `make tools`, only looked up by the tests."""
+"""Third-party programs that this project's tests run. `make tools` builds or downloads them; the tests only look them up."""

@@ -1,4 +1,4 @@
-"""Make what a make target needs, or single tools: python -m tools [--required] [test | cluster-test | TOOL ...]"""
+"""Build the tools that a make target needs, or single tools: python -m tools [--required] [test | cluster-test | TOOL ...]"""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from tools.catalogue import SETS, TOOLS, Tool
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools", description=(__doc__ or "").partition(":")[0])
-    parser.add_argument("--required", action="store_true", help="fail when a tool cannot be had on this machine")
-    parser.add_argument("--path", action="store_true", help="make nothing, and print where the named programs are")
+    parser.add_argument("--required", action="store_true", help="fail if a tool cannot be built on this machine")
+    parser.add_argument(
+        "--path", action="store_true", help="do not build anything; print the paths of the named programs"
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(SETS)} (default: test), or a tool")
     asked = parser.parse_args()
     if asked.path:

@@ -1,4 +1,4 @@
-"""Makes tools: downloads beside compilations, each into a folder that gets its name only when it is complete."""
+"""Builds tools. Downloads and compilations run in parallel, each in a folder that gets its name only when it is complete."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tools.outcome import BuildFailed, Unobtainable
 _WORK = ".work-"
 _CANNOT_RUN_HERE = 69
 _NO_NETWORK = 75
-"""Exit codes of tools/debian/NAME, as sysexits.h has them (EX_UNAVAILABLE, EX_TEMPFAIL)."""
+"""Exit codes of tools/debian/NAME, as in sysexits.h (EX_UNAVAILABLE, EX_TEMPFAIL)."""
 
 
 def make(tools: Sequence[Tool], *, required: bool) -> bool:
-    """Make those that are not in the cache yet, with a line for each.
+    """Build the tools that are not in the cache yet, and print a line for each.
 
     Args:
         required: a tool that this machine cannot have is a failure too.
@@ -42,7 +42,7 @@ def make(tools: Sequence[Tool], *, required: bool) -> bool:
             shutil.rmtree(left, ignore_errors=True)
         wanted = [tool for tool in tools if not tool.folder.exists()]
         if wanted:
-            _say(f"making {len(wanted)} of {len(tools)} in {folder}: {', '.join(tool.name for tool in wanted)}")
+            _say(f"building {len(wanted)} of {len(tools)} in {folder}: {', '.join(tool.name for tool in wanted)}")
         return _make_all(wanted, required=required)
 
 
@@ -58,7 +58,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _make_all(tools: Sequence[Tool], *, required: bool) -> bool:
-    """Each pool does one thing at a time: `go` itself downloads several modules at once, and keeps every processor busy."""
+    """Each pool has one thread, because `go` itself downloads several modules at once and uses all processors."""
     debian, modules, compilations = (ThreadPoolExecutor(1) for _ in range(3))
     try:
         made: list[Future[bool]] = []
@@ -78,12 +78,12 @@ def _make_all(tools: Sequence[Tool], *, required: bool) -> bool:
 
 
 class _Task:
-    """One tool on its way."""
+    """The build of one tool."""
 
     def __init__(self, tool: Tool, *, required: bool) -> None:
         self.tool = tool
         self._required = required
-        # Both are named by what go.mod holds now, which somebody may change while this takes its minutes.
+        # Both names are computed now, because go.mod may change during the build, which takes minutes.
         self._folder = tool.folder
         self._reason_file = reason_file(tool)
         self._work = Path(tempfile.mkdtemp(prefix=f"{_WORK}{tool.name}-", dir=self._folder.parent))
@@ -96,7 +96,7 @@ class _Task:
         self._timed("downloaded", partial(download, self.tool, self._result, self._work))
 
     def finish(self, downloaded: Future[None]) -> bool:
-        """Compile what was downloaded, put the result into its place, and say how it went; whether that is no failure."""
+        """Compile the downloaded source, move the result into place and print the outcome. Returns whether it is acceptable."""
         try:
             downloaded.result()
             if isinstance(self.tool, GoProgram):
@@ -130,7 +130,7 @@ class _Task:
 
 
 def download(tool: Tool, result: Path, work: Path) -> None:
-    """Fetch what the tool is made from; files that are used as they are go into `result`. Raises Unobtainable, BuildFailed."""
+    """Download the sources of the tool; files that are used unchanged go into `result`. Raises Unobtainable, BuildFailed."""
     if isinstance(tool, GoProgram):
         go.download(catalogue.MODULES / tool.module, scratch=work)
     elif isinstance(tool, GoFiles):
@@ -140,7 +140,7 @@ def download(tool: Tool, result: Path, work: Path) -> None:
 
 
 def _download_files(tool: GoFiles, result: Path, work: Path) -> None:
-    """In a copy of its go.mod, because `go mod download` of a single module adds to go.sum what is not there."""
+    """Work in a copy of go.mod, because `go mod download` of a single module adds missing entries to go.sum."""
     locked = catalogue.MODULES / tool.module
     copy = shutil.copytree(locked, work / "module")
     module = json.loads(go.download(copy, tool.path, scratch=work))

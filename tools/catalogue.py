@@ -1,4 +1,4 @@
-"""Which tools there are, what each is made from, and which folder of the cache holds it."""
+"""The tools, their sources, and their folders in the cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GO = re.compile(r"^go (\d+)\.(\d+)", re.MULTILINE)
 
 
 def cache() -> Path:
-    """The folder for everything that takes long to make; it is outside of the tree and shared by all trees of a user."""
+    """The folder for everything that takes long to build. It is outside the tree, and all trees of a user share it."""
     return Path(os.environ.get("CINDERLIB_CACHE") or Path.home() / ".cache" / "csi-cinderlib")
 
 
@@ -110,13 +110,13 @@ def _contents(folder: Path, *names: str) -> list[str]:
 
 
 def _folder(name: str, version: str, *ingredients: str) -> Path:
-    """Keyed by everything that it is made from, so that a change of any of it is another folder."""
+    """The name contains a digest of all inputs, so a changed input results in a different folder."""
     digest = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:12]
     return cache() / "tools" / "-".join(filter(None, (name, version, digest)))
 
 
 def go_version() -> tuple[int, int]:
-    """The oldest Go that compiles all of them."""
+    """The oldest Go version that compiles all of them."""
     texts = [path.read_text() for path in MODULES.glob("*/go.mod")]
     return max((int(found[1]), int(found[2])) for text in texts if (found := _GO.search(text)))
 
@@ -128,7 +128,7 @@ _KUBERNETES_FLAGS = (
 _HELM_FLAGS = (
     "-X helm.sh/helm/v4/pkg/chart/common.k8sVersionMajor=1 -X helm.sh/helm/v4/pkg/chart/common.k8sVersionMinor=35"
 )
-"""Without them helm takes itself for the client of an old cluster, and refuses charts that want a newer one."""
+"""Without them helm assumes an old cluster, and refuses charts that require a newer one."""
 
 
 def _kubernetes(name: str) -> GoProgram:
@@ -168,6 +168,6 @@ _CLUSTER_TEST: tuple[Tool, ...] = (
     GoProgram("pause", "pause", "csi-cinderlib/tools/pause"),
 )
 SETS: Mapping[str, tuple[Tool, ...]] = {"test": _TEST, "cluster-test": _CLUSTER_TEST}
-"""What each make target needs, in the order in which it is made: what is quick to download comes first."""
+"""The tools of each make target, in build order: quick downloads first."""
 
 TOOLS: Mapping[str, Tool] = {tool.name: tool for tool in _CLUSTER_TEST}

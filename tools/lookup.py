@@ -1,4 +1,4 @@
-"""Where a tool is, for the tests; nothing is built or fetched here."""
+"""Finds tools for the tests. Builds and fetches nothing."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from tools.catalogue import SETS, TOOLS, Tool
 
 
 class Missing(Exception):
-    """A tool that this machine cannot have, as `make tools` found out; the message says why."""
+    """A tool that cannot be built on this machine, according to `make tools`. The message gives the reason."""
 
 
 class NotBuilt(Exception):
-    """A tool that nobody has tried to make."""
+    """A tool that has not been built yet."""
 
 
 def reason_file(tool: Tool) -> Path:
-    """Where `make tools` writes why it could not have the tool."""
+    """The file in which `make tools` records why the tool cannot be built."""
     return tool.folder.with_name(f"{tool.folder.name}.missing")
 
 

@@ -1,4 +1,4 @@
-"""How making a tool can end when it does not succeed: only what the machine lacks lets tests be skipped."""
+"""Failures of a build. Tests are skipped only if this machine lacks something that the tool needs."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _NETWORK_FAILURES = (
     "503 Service Unavailable",
     "504 Gateway Timeout",
 )
-"""What `go mod download` says when a server cannot be reached."""
+"""Messages of `go mod download` when a server cannot be reached."""
 _OTHER_FAILURES = ("checksum mismatch", "SECURITY ERROR", "unknown revision", "missing go.sum entry", "404 Not Found")
-"""These are errors of ours, whatever else went wrong beside them."""
+"""These are errors of this project, even if other errors occurred as well."""
 
 
 class Unobtainable(Exception):
-    """This machine cannot have the tool: no Go, no network, or not a Debian on x86-64. Its tests are skipped."""
+    """The tool cannot be built on this machine: no Go, no network, or not Debian on x86-64. Its tests are skipped."""
 
 
 class BuildFailed(Exception):
-    """The tool could be had, but making it failed. So does `make test`."""
+    """The build failed for another reason, so `make test` fails as well."""
 
 
 def network_failure(text: str) -> str:
-    """The line of a download's output that tells of a missing network; "" when something else went wrong as well."""
+    """The line of a download's output that shows a missing network; "" if another error occurred as well."""
     if any(sign in text for sign in _OTHER_FAILURES):
         return ""
     lines = (line.strip() for line in text.splitlines())

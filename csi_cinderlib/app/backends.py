@@ -157,7 +157,7 @@ class RunningBackends:
             NotFound: no back end has that name.
         """
         if (kept := self._kept.get(name)) is None:
-            hint = suggestion(name, self._kept, label="known")
+            hint = suggestion(name, self._kept, label="configured")
             raise NotFound("back end", name, f"does not exist{'; ' if hint else ''}{hint}")
         _log.warning("back end restart requested", backend=name)
         pid = kept.backend.pid

@@ -26,7 +26,7 @@ def cluster_id(client: Client) -> str:
     """The UID of the cluster, or "" without permission to read it.
 
     Raises:
-        StoreUnavailable: the API server does not answer.
+        StoreUnavailable: the API server does not respond.
     """
     try:
         return str(client.get(f"/api/v1/namespaces/{NAMESPACE}")["metadata"]["uid"])
@@ -39,7 +39,7 @@ def has_left(client: Client, node: str) -> bool:
     """Whether the cluster has no Node of that name; False without permission to read it.
 
     Raises:
-        StoreUnavailable: the API server does not answer.
+        StoreUnavailable: the API server does not respond.
     """
     try:
         client.get(f"/api/v1/nodes/{node}")

@@ -266,7 +266,7 @@ class ControllerSide:
         back_ends, seconds = self.backends.all(), forking.failing_for()
         if seconds < FORKLESS_SECONDS or any(backend.ready for backend in back_ends) or not back_ends:
             return ""
-        return f"no driver process could be started for {FORKLESS_SECONDS:.0f} s, and no back end has one"
+        return f"no driver process could be started for {FORKLESS_SECONDS:.0f} s, and no back end has a running process"
 
     def _restraint(self) -> str:
         return self._running.unusable() if self._running is not None else ""
@@ -289,7 +289,7 @@ class ControllerSide:
         return (controller, GroupController(Groups(*common, ids=self._ids)))
 
     def wait(self) -> None:
-        assert self._running is not None, "open() comes first"
+        assert self._running is not None, "open() must be called first"
         self._running.wait()
 
     def close(self) -> None:

@@ -83,7 +83,7 @@ class LogLevel:
         level, seconds = request.body.get("level"), request.body.get("for_seconds", 0)
         known = (*logs.LEVELS, CONFIGURED)
         if not isinstance(level, str) or level not in known:
-            raise InvalidRequest("level", f"unknown log level {level!r}; {suggestion(str(level), known)}")
+            raise InvalidRequest("level", f"unsupported log level {level!r}; {suggestion(str(level), known)}")
         is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
         if not is_number or not 0 <= float(str(seconds)) <= LONGEST_SECONDS:
             raise InvalidRequest("for_seconds", f"must be between 0 and {LONGEST_SECONDS:.0f} (got {seconds!r})")

@@ -158,10 +158,10 @@ class _Question:
         """Why it is not ready if a query is unanswered, or "". Some healthy arrays need a minute for every answer."""
         patience = min(max(PATIENCE, 3 * max(self._needed, default=_UNKNOWN)), LONGEST_PATIENCE)
         silent = self._running() and self._now() - self._asked_at > patience
-        return f"has not answered for {patience:.0f} seconds" if silent else ""
+        return f"has not responded for {patience:.0f} s" if silent else ""
 
     def _tell(self, reason: str) -> None:
-        """Log once that the back end does not answer, and once that it answers again."""
+        """Log once that the back end does not respond, and once that it responds again."""
         if bool(reason) != bool(self._told):
             if reason:
                 _log.warning("back end not responding", backend=self._backend.name, reason=reason)

@@ -28,7 +28,7 @@ class RecordRoutes:
     Args:
         store: returns the store. Raises NotReady until it can be read.
         orphans: lists and repairs orphans.
-        working: held during a repair, so that the process does not end meanwhile.
+        working: held during a repair, so that the process does not end in the meantime.
     """
 
     def __init__(

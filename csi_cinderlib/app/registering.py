@@ -76,7 +76,7 @@ def in_child(request: Request) -> Registered:
             timeout=SECONDS,
         )
     except subprocess.TimeoutExpired:
-        raise errors.StoreUnavailable(f"no answer from the Kubernetes API within {SECONDS:.0f} s") from None
+        raise errors.StoreUnavailable(f"no response from the Kubernetes API within {SECONDS:.0f} s") from None
     try:
         answer = json.loads(done.stdout)
     except ValueError:
@@ -118,7 +118,7 @@ def register(request: Request) -> Registered:
 
 
 def own_key(directory: Path, node: str) -> NodeKey:
-    """The key of the node, also after an upgrade on a full disk: the node must start to detach volumes. Raises HostError."""
+    """The key of the node, even after an upgrade on a full disk: the node must start to detach volumes. Raises HostError."""
     from csi_cinderlib.app import state_dir
     from csi_cinderlib.host.reserve import is_full
     from csi_cinderlib.node.own_keys import OwnKeys

@@ -28,7 +28,7 @@ def _no_owners(_writer: str) -> tuple[str, ...]:
 
 
 class Resealing:
-    """Reseals records. Can run in parallel with calls: a record that changes meanwhile is sealed by that change.
+    """Reseals records. Can run in parallel with calls: a record that changes in the meantime is sealed by that change.
 
     A Secret reaches the machines at different times, and a controller with the old Secret seals with the old key. So each controller
     waits until all seal with the new key.
@@ -60,7 +60,7 @@ class Resealing:
     def _waits(self) -> bool:
         was, self._awaited = self._awaited, self._lagging(self._writer)
         if self._awaited and self._awaited != was:
-            reason = "other controllers still seal with another key"
+            reason = "other controllers still seal with a different key"
             _log.info("resealing postponed", reason=reason, key=self._writer, controllers=list(self._awaited))
         return bool(self._awaited)
 

@@ -61,7 +61,7 @@ class Side(Protocol):
         """Wait until the services are ready to work."""
 
     def close(self) -> None:
-        """Release everything, also if `open` never succeeded."""
+        """Release everything, even if `open` never succeeded."""
 
 
 def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:

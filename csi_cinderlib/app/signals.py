@@ -27,7 +27,7 @@ def hold_back() -> None:
 
 
 class Signals:
-    """Runs the actions of signals in its own thread, also while the main thread waits. Equal pending signals run the action once.
+    """Runs the actions of signals in its own thread, even while the main thread waits. Equal pending signals run the action once.
 
     Args:
         actions: actions by signal. A signal without an action is logged.

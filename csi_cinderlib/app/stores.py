@@ -66,7 +66,7 @@ def reading(settings: Settings, *, whole: bool = False) -> Iterator[Store]:
 
     Raises:
         ConfigurationError: the store does not exist or cannot be read, or only the driver's process has its records.
-        StoreUnavailable: it does not answer.
+        StoreUnavailable: it does not respond.
     """
     sealer = Sealer(live.sealing_keys(settings))
     opener = sealer if sealer.active else None if whole else codec.UNOPENED
@@ -80,7 +80,7 @@ def reading(settings: Settings, *, whole: bool = False) -> Iterator[Store]:
     if name in IN_MEMORY:
         raise ConfigurationError(
             "store.plugin",
-            f"the plugin {name!r} keeps records only in the driver's process, and no such process answers here",
+            f"the plugin {name!r} keeps records only in the memory of the driver process, and no driver is running here",
         )
     if name == KUBERNETES:
         from csi_cinderlib.persistence import kubernetes

@@ -26,7 +26,7 @@ _HELLO: Final = b"\0"
 
 
 class Channel:
-    """One end of a socket. A thread that waits for an answer serves calls from the other end meanwhile."""
+    """One end of a socket. A thread that waits for an answer serves calls from the other end in the meantime."""
 
     def __init__(self, link: socket.socket, handlers: Handlers) -> None:
         link.settimeout(None)  # some drivers change the default timeout

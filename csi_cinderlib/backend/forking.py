@@ -167,7 +167,7 @@ class Process:
     def _born(self) -> tuple[int, int]:
         """Its pid and pidfd; (0, -1) if it was not forked."""
         if not wait([self._status.fileno()], BIRTH_SECONDS):
-            raise OSError(errno.ETIMEDOUT, f"not forked within {BIRTH_SECONDS:.0f} seconds")
+            raise OSError(errno.ETIMEDOUT, f"not forked within {BIRTH_SECONDS:.0f} s")
         data = self._status.read(STATUS.size)
         if not data:
             return 0, -1

@@ -22,7 +22,7 @@ SERVE = "csi_cinderlib.cinder.driver_process:serve"
 PING_SECONDS = 10.0
 """The interval between checks that the process is running."""
 HUNG_SECONDS = 30.0
-"""A process that does not answer a check within this time is killed: native code that never returns blocks all its threads."""
+"""A process that does not respond to a check within this time is killed: native code that never returns blocks all its threads."""
 BROKEN_SECONDS = 1.0
 """The time that a process has to end by itself after its connection was lost."""
 STORE_THREADS = 32
@@ -91,12 +91,12 @@ class Line:
 
         Raises:
             ConfigurationError, HostError: as the process found out.
-            BackendUnavailable: the storage does not answer, the process ended, or the set-up took too long.
+            BackendUnavailable: the storage does not respond, the process ended, or the set-up took too long.
         """
         try:
             return self._answer_within(seconds, self.peer.begin(verb))
         except TooLate as error:
-            raise BackendUnavailable(self.name, f"set-up did not finish within {seconds:.0f} seconds") from error
+            raise BackendUnavailable(self.name, f"set-up did not finish within {seconds:.0f} s") from error
         except Unexpected as error:
             raise BackendUnavailable(self.name, f"{error}; see the log") from error
         except Gone as error:
@@ -183,6 +183,6 @@ class Line:
 
     def _gone(self) -> None:
         self.channels.close()
-        self.kill()  # it is usually ending already, but its successor must not run beside it
+        self.kill()  # it is usually ending already, but its successor must not run at the same time
         self.ended.set()
         self._lost(self)

@@ -127,7 +127,7 @@ class RemoteDriver:
 
         Raises:
             ConfigurationError, HostError: as the process found out.
-            BackendUnavailable: the storage does not answer, or the process ended; start again later.
+            BackendUnavailable: the storage does not respond, or the process ended; start again later.
         """
         with self._starting:
             if self.ready:
@@ -210,7 +210,7 @@ class RemoteDriver:
         except Gone:
             raise BackendUnavailable(self.name, "the driver process has ended") from None
         except TooLate:
-            raise BackendUnavailable(self.name, f"the driver process did not answer within {seconds:g} s") from None
+            raise BackendUnavailable(self.name, f"the driver process did not respond within {seconds:g} s") from None
         return found
 
     def kill(self, why: Cause | None = None) -> None:

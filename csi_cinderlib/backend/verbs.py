@@ -110,7 +110,7 @@ class Driver(Protocol):
             patience: seconds to wait. A later call returns an answer that arrives after that.
 
         Raises:
-            TimeoutError: the driver did not answer within `patience`.
+            TimeoutError: the driver did not respond within `patience`.
         """
 
     def rate(self, stats: BackendStats, candidate: Candidate, *, patience: float) -> Mapping[str, Rating]:

@@ -318,7 +318,7 @@ def _detach_unreached(file: str) -> None:
             devices.detach_file(node, expected=devices.identity(node))
         elif Path(shown.removesuffix(" (deleted)")).name == Path(file).name:
             raise HostError(
-                f"cannot detach {file}: it is out of reach, and {node} is attached to a file of that name ({shown})"
+                f"cannot detach {file}: it cannot be reached, and {node} is attached to a file with that name ({shown})"
             )
 
 

@@ -239,7 +239,7 @@ class _SgIo(ctypes.Structure):
 
 
 def _inquire(device: str, page: int, *, seconds: int = 5) -> bytes:
-    """Read a vital product data page from the disk. Raises OSError if the disk does not answer."""
+    """Read a vital product data page from the disk. Raises OSError if the disk does not respond."""
     length = 252
     command = ctypes.create_string_buffer(bytes((0x12, 1, page, 0, length, 0)), 6)
     data = ctypes.create_string_buffer(length)

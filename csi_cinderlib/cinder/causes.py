@@ -21,7 +21,7 @@ _REASONS = {
 _LOGIN = ("login refused", " by {place}; check the user name, the password and the key")
 _NO_SSH = ("no SSH server answers", " at {place}")
 _NO_SSH_MESSAGES = ("No existing session", "Error reading SSH protocol banner")
-"""paramiko's messages for a server that does not answer or is not an SSH server."""
+"""paramiko's messages for a server that does not respond or is not an SSH server."""
 _PLACE = re.compile(r"host='(?P<host>[^']{1,255})', port=(?P<port>\d{1,5})")
 """The address in messages of urllib3's pools."""
 _LONGEST_CHAIN = 30

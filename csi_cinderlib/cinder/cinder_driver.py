@@ -98,7 +98,7 @@ class CinderDriver:
 
         Raises:
             ConfigurationError: the driver, an option or a library is invalid or missing.
-            BackendUnavailable: the storage does not answer; start again later.
+            BackendUnavailable: the storage does not respond; start again later.
             HostError: this host cannot start it now, for example because its disk is full; start again later.
         """
         with self._starting:
@@ -121,7 +121,7 @@ class CinderDriver:
 
         Raises:
             ConfigurationError: the driver, an option or a library is wrong or missing.
-            BackendUnavailable: the driver contacts its storage while it is loaded, and got no answer.
+            BackendUnavailable: the driver contacts its storage while it is loaded, and got no response.
         """
         self._hide(self._engine.secrets)
         with routed(self._engine.route):

@@ -117,7 +117,7 @@ class _Service:
             raise LeaseLost("this controller does not hold the lease of the active controller")
 
     def run(self) -> None:
-        """Serve until the deadline: a call with many steps must not continue beside the next controller."""
+        """Serve until the deadline: a call with many steps must not continue while the next controller is active."""
         signal.signal(signal.SIGUSR1, _log_stacks)
         self._peer.start()
         self._serving.start()
@@ -130,11 +130,11 @@ class _Service:
     def _start(self) -> Started:
         self._turn.take()
         started = self._driver.start()
-        assert started is not None, "start is called once"
+        assert started is not None, "start() must be called only once"
         return replace(started, report=_plain(started.report))
 
     def _check_options(self) -> None:
-        """Takes no turn: the process that serves the back end goes on. Storage that does not answer is no fault of the options."""
+        """Runs in parallel with the process that serves the back end. Storage that does not respond does not make the options invalid."""
         with suppress(BackendUnavailable):
             self._driver.check_options()
 

@@ -116,7 +116,7 @@ class Engine:
             yield
 
     def turn(self, volume_id: str) -> threading.Lock:
-        """The lock for creating or removing the volume's export: the exports after a start run beside other calls."""
+        """The lock for creating or removing the volume's export: the exports after a start run in parallel with other calls."""
         with self._guard:
             return self._turns.setdefault(volume_id, threading.Lock())
 

@@ -134,7 +134,7 @@ class Exports:
                 yield attachment.volume_id
 
     def _export(self, volume_id: str) -> None:
-        """Export the volume. If another controller removes the last attachment meanwhile, remove the export again."""
+        """Export the volume. If another controller removes the last attachment in the meantime, remove the export again."""
         engine = self._engine
         try:
             volume = engine.store.get(Volume, volume_id)

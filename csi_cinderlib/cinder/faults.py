@@ -117,13 +117,17 @@ def translate_setup(backend: str, driver: str, error: BaseException, *, unset: S
     return BackendUnavailable(backend, f"set-up failed: {prefix}{words(error)}{because}{hint}")
 
 
+_PREFIX = "Bad or unexpected response from the storage volume backend API: "
+"""Of Cinder's VolumeBackendAPIException, for any failure. Kubernetes shortens long messages, and the cause is at the end."""
+
+
 def words(error: BaseException) -> str:
     """The driver's message in one line, with passwords masked."""
     stderr = getattr(error, "stderr", None)
     if stderr and isinstance(stderr, str):
         message = f"{getattr(error, 'cmd', 'command')}: {stderr.strip()}"
     else:
-        message = str(getattr(error, "msg", None) or error) or type(error).__name__
+        message = str(getattr(error, "msg", None) or error).removeprefix(_PREFIX) or type(error).__name__
     return _masked(" ".join(redact.text(message).split()))
 
 

@@ -140,7 +140,7 @@ def set_up(settings: BackendSettings, driver: Any, context: Any, work: Work) -> 
 
     Raises:
         ConfigurationError: an option or a library is missing.
-        BackendUnavailable: the back end does not answer, or refuses. A retry may succeed.
+        BackendUnavailable: the back end does not respond, or refuses. A retry may succeed.
     """
     try:
         with working(work):

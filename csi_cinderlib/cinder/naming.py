@@ -60,7 +60,10 @@ def by_name(settings: BackendSettings) -> Mapping[str, object]:
     for key in settings.options:
         other = found.setdefault(key.replace("-", "_"), key)
         if other != key:
-            problems.add(f"backends.{settings.name}.options.{key}", f"is the same option as {other}, which is also set")
+            problems.add(
+                f"backends.{settings.name}.options.{key}",
+                f"is another name of option {other}, which is also set; remove one",
+            )
     problems.raise_all()
     return {name: settings.options[key] for name, key in found.items() if settings.options[key] is not None}
 

@@ -56,7 +56,7 @@ def _problems(settings: BackendSettings, section: str, known: Iterable[Any], *, 
             problem = "" if name in may_have else _unknown(path, name, value, by_spelling.keys() | may_have)
             problem = (problem and former.why_unknown(name, settings.options)) or problem
         elif (other := names.setdefault(option.dest, key)) != key:
-            problem = f"is another name for the option {other}, which is also set"
+            problem = f"is another name of option {other}, which is also set; remove one"
         else:
             problem = value_problem(section, option)
             problem = (problem and former.why_no_value(name, value)) or problem

@@ -72,7 +72,7 @@ def _privsep_in_process() -> None:
 
 
 def _programs_of_this_python() -> None:
-    """Add this Python's programs to PATH, since drivers run them by name, also without an activated virtual environment."""
+    """Add this Python's programs to PATH, since drivers run them by name, even without an activated virtual environment."""
     found, beside = os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)
     if beside not in found.split(os.pathsep):
         os.environ["PATH"] = f"{found}{os.pathsep}{beside}"
@@ -170,7 +170,7 @@ def _pool_items_of_back_ends() -> None:
 
 
 def _no_cinder_conf_of_this_host() -> None:
-    """FusionStorage's driver encodes its password in that file, and makes the file world-readable meanwhile."""
+    """FusionStorage's driver encodes its password in that file, and makes the file world-readable in the meantime."""
     from cinder.volume.drivers.fusionstorage import constants
 
     constants.CONF_PATH = os.devnull + "/none"

@@ -35,7 +35,7 @@ def create(engine: Engine, volume: Volume, source: Snapshot | Volume | None) -> 
 
 
 def _restore(engine: Engine, work: Work, created: Any, source: Snapshot) -> Mapping[str, Any]:
-    # As in Cinder's manager, the lock prevents the deletion of the snapshot meanwhile.
+    # As in Cinder's manager, the lock prevents the deletion of the snapshot in the meantime.
     with engine.lock(f"{source.id}-delete_snapshot"):
         snapshot = engine.snapshot_object(work, source)
         return engine.ask(work, engine.driver.create_volume_from_snapshot, created, snapshot)

@@ -39,7 +39,7 @@ class Backend:
     Raises:
         ValueError: a back end of that name exists with other options.
         ConfigurationError: an option or a library is missing or wrong; names it and the remedy.
-        BackendUnavailable: the storage does not answer.
+        BackendUnavailable: the storage does not respond.
     """
 
     backends = OfSetUp("backends", MappingProxyType({}))

@@ -259,7 +259,7 @@ def let_go(library: Library, record: T) -> T | None:
     """Release the stored record after a failure, so that another process may retry at once.
 
     Returns:
-        The record; None if there is none, if it is another record with the same id, or if the store does not answer.
+        The record; None if there is none, if it is another record with the same id, or if the store does not respond.
     """
     try:
         stored = library.store.get(type(record), record.id)

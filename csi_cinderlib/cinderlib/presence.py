@@ -104,7 +104,7 @@ class Presence:
         """Whether another process of that name may still be alive (`is_alive` of `csi_cinderlib.lifecycle.local.LocalBackend`).
 
         Raises:
-            StoreUnavailable: the store does not answer.
+            StoreUnavailable: the store does not respond.
         """
         if owner in {"", self.name}:
             return False

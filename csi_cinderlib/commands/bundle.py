@@ -210,12 +210,12 @@ def _listed(base: Path, limit: int) -> Iterable[str]:
                 kept.append(name)
         names[:] = kept
         if limit <= 0:
-            yield "(more files are left out)"
+            yield "(list truncated)"
             return
 
 
 def run_tool(argv: Sequence[str], seconds: float) -> str:
-    """The command line and its output, also if the command fails."""
+    """The command line and its output, even if the command fails."""
     from csi_cinderlib.host import commands
 
     try:

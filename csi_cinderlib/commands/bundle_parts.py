@@ -35,7 +35,7 @@ _PER_THREAD = ("wchan", "syscall", "stack")
 
 
 def _ask(source: Source, path: str) -> dict[str, Any]:
-    """Raises Absent if no process runs, Silent if it does not answer."""
+    """Raises Absent if no process runs, Silent if it does not respond."""
     try:
         return running.request(source.settings, "GET", path)
     except running.NotRunning as error:
@@ -81,7 +81,7 @@ def processes(source: Source) -> Content:
 
 
 def _holder(source: Source) -> int:
-    """PID of the process that holds the lock of the state directory, even if it does not answer. Raises Absent."""
+    """PID of the process that holds the lock of the state directory, even if it does not respond. Raises Absent."""
     from csi_cinderlib.app.state_dir import LOCK
     from csi_cinderlib.host import processes as known
 
@@ -128,7 +128,7 @@ def records(source: Source) -> Content:
     problems: list[dict[str, str]] = []
     with stores.looked_at(source.settings) as (where, store):
         if store is None:
-            raise Absent(f"{where}: there is no metadata store")
+            raise Absent(f"no metadata store at {where}")
         for kind, record in stores.everything(store):
             status = "unreadable" if isinstance(record, str) else str(getattr(record, "status", ""))
             backend = "" if isinstance(record, str) else str(getattr(record, "backend", ""))

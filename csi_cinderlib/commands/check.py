@@ -71,13 +71,13 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> fl
     callback=_seconds,
     default=str(TIMEOUT),
     metavar="SECONDS",
-    help=f"Limit for the set-up of each back end, and for each step after it. [default: {TIMEOUT:.0f}]",
+    help=f"Time limit for the set-up of each back end, and for each later step. [default: {TIMEOUT:.0f}]",
 )
 @levels
 @options.configuration
 @output.formatted
 def command(given: options.Given, format: output.Format, timeout: float, shown: Sequence[str]) -> int:
-    """Return 2 if a setting is wrong, 1 if something does not answer. All parts are tried, even after a failure."""
+    """Return 2 if a setting is wrong, 1 if something does not respond. All parts are tried, even after a failure."""
     settings, problems = options.examined(given)
     found = live.backends(settings)
     if problems and not found.backends and not found.partial:
@@ -162,7 +162,7 @@ def _try(backend: RemoteBackend, timeout: float) -> BackendStats:
 
 @contextmanager
 def _ended(backends: Sequence[RemoteBackend]) -> Iterator[None]:
-    """End all drivers' processes and their programs, also after Ctrl-C or SIGTERM: threads waiting for them would delay the exit."""
+    """End all drivers' processes and their programs, even after Ctrl-C or SIGTERM: threads waiting for them would delay the exit."""
     from csi_cinderlib.backend import forking
 
     for number in (signal.SIGTERM, signal.SIGHUP):

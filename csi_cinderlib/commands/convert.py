@@ -55,7 +55,7 @@ class _Request:
 @click.option("--from", "product", type=click.Choice(["cinder", "cinderlib", "ember"]), help="The product. [default: by the content]")  # fmt: skip
 @click.option("--to", "target", type=click.Choice(list(_FILES)), default="config", show_default=True, help="Configuration file, Secret, chart values, or Secret and StorageBackend objects.")  # fmt: skip
 @click.option("--name", default="converted-backends", show_default=True, metavar="NAME", help="Name of the Secret.")
-@click.option("-o", "--output", "destination", metavar="PATH", type=click.Path(path_type=Path), help="A new file, or a directory that exists. [default: standard output]")  # fmt: skip
+@click.option("-o", "--output", "destination", metavar="PATH", type=click.Path(path_type=Path), help="A new file, or an existing directory. [default: standard output]")  # fmt: skip
 @click.option("--secret-file", metavar="FILE", type=click.Path(path_type=Path), help="A new file for the secrets of chart values.")  # fmt: skip
 @click.option("--report", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the report on standard error.")  # fmt: skip
 def command(**given: Any) -> int:

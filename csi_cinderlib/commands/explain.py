@@ -40,7 +40,7 @@ def command(given: options.Given, format: output.Format, volume: str) -> int:
     for line in explaining.lines(explaining.branches(seen)):
         output.print_text(line)
     for part, why in seen.unseen.items():
-        output.print_text(f"not seen: {part}: {why}")
+        output.print_text(f"not examined: {part}: {why}")
     for item in found:
         output.print_text(f"\n{item.finding}\n  What to do: {item.next_step}")
     return code

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def reading(settings: Settings) -> Iterator[Store]:
-    """Open the store read-only, also while a driver runs. Raises ConfigurationError or StoreUnavailable."""
+    """Open the store read-only, even while a driver runs. Raises ConfigurationError or StoreUnavailable."""
     from csi_cinderlib.app import stores
 
     if settings.store.plugin in stores.IN_MEMORY:

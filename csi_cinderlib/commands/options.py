@@ -41,7 +41,7 @@ def configuration(callback: Callback) -> Callback:
     for option in (
         _override("log_level", "LEVEL", "Log level: debug, info, warning or error."),
         _override("log_format", "FORMAT", "Log format: json, text, or auto (text on a terminal, otherwise JSON)."),
-        _override("state_dir", "DIR", "Directory of all durable state.", default=str(load.DEFAULT_STATE_DIR)),
+        _override("state_dir", "DIR", "Directory for all persistent state.", default=str(load.DEFAULT_STATE_DIR)),
         click.option(
             "--config",
             multiple=True,

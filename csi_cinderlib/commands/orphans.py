@@ -30,7 +30,7 @@ command.add_command(get.listing_command("orphans"), "list")
 @command.command(
     short_help="Repair unfinished work.",
     help="Finish or undo unfinished work, through the running driver or, if none runs, in this process. Objects that the driver may "
-    "not have created are left alone. ID is an id or the beginning of one.",
+    "not have created are not touched. ID is an id or the beginning of one.",
 )
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--all", "everything", is_flag=True, help="Repair everything in the list.")
@@ -50,7 +50,7 @@ def fix(given: options.Given, ids: tuple[str, ...], everything: bool, dry_run: b
         return 0
     for row in chosen:
         output.print_text(
-            f"{row['kind']} {row['id']} ({row['reason']}): {row['fix'] or 'left alone. ' + row['instead']}"
+            f"{row['kind']} {row['id']} ({row['reason']}): {row['fix'] or 'not repaired. ' + row['instead']}"
         )
     if dry_run:
         return 0
@@ -111,7 +111,7 @@ def forget(given: options.Given, id: str) -> int:
         if isinstance(error, running.NotAccepted) and error.status != 404:
             raise
         raise InvalidRequest(
-            f"orphan {id!r}", "no failed record and no leftover has this id; run `csi-cinderlib orphans list`"
+            f"orphan {id!r}", "no failed record and no leftover has this id; run `csi-cinderlib get orphans`"
         ) from error
     for what in forgotten:
         output.print_text(f"forgotten: {what}")
@@ -119,12 +119,12 @@ def forget(given: options.Given, id: str) -> int:
 
 
 @command.command(
-    short_help="Leave unfinished work of a restored copy alone.",
-    help="Leave unfinished work of a restored copy of the metadata alone on the back ends. Run it before a controller starts.",
+    short_help="Exclude the unfinished work of restored metadata from repair.",
+    help="After a restore of older metadata, exclude unfinished work from repair. Run it before a controller starts.",
 )
 @options.configuration
 def restored(given: options.Given) -> int:
-    """Return 0, also if there is no unfinished work. Raises PreconditionFailed: a controller runs, whose work is unfinished too."""
+    """Return 0, even if there is no unfinished work. Raises PreconditionFailed: a controller runs; its work is unfinished too."""
     from csi_cinderlib.commands import repairs
 
     settings = options.settings(given)
@@ -132,5 +132,5 @@ def restored(given: options.Given) -> int:
         raise PreconditionFailed(f"a controller is running with state directory {settings.state_dir}; stop it first")
     with repairs.records(settings) as orphans:
         for marked in orphans.leave_alone():
-            output.print_text(f"left alone: {marked}")
+            output.print_text(f"excluded from repair: {marked}")
     return 0

@@ -33,7 +33,7 @@ class NotRunning(InvalidRequest):
 
 
 class Silent(HostError):
-    """The process does not answer.
+    """The process does not respond.
 
     Attributes:
         pid: the process that listens; 0 if unknown.
@@ -83,7 +83,7 @@ def request(
 
     Raises:
         NotRunning: no process runs with the settings' state directory.
-        Silent: it does not answer, or this user may not connect.
+        Silent: it does not respond, or this user may not connect.
         NotOurs: the socket's name belongs to another file, or to a socket of another program.
         NotAccepted: there is no such object, or the request is wrong.
         Refused: the process cannot do that now.
@@ -96,9 +96,9 @@ def request(
             status, data = _exchange(connection, method, path, body)
         answer = json.loads(data)
     except TimeoutError:
-        raise Silent(directory, f"did not answer within {patience:.0f} s", pid) from None
+        raise Silent(directory, f"did not respond within {patience:.0f} s", pid) from None
     except OSError as error:
-        raise Silent(directory, f"broke off its answer ({type(error).__name__})", pid) from None
+        raise Silent(directory, f"closed the connection during its response ({type(error).__name__})", pid) from None
     except ValueError:
         raise NotOurs(directory / admin.FILE, f"is not the socket of a driver (listener: process {pid})") from None
     if status == 200:
@@ -161,6 +161,6 @@ def _exchange(
     except (IncompleteRead, RemoteDisconnected) as error:
         raise ConnectionResetError(str(error)) from error
     except HTTPException as error:
-        raise ValueError(f"no HTTP answer: {error!r}") from error
+        raise ValueError(f"no HTTP response: {error!r}") from error
     finally:
         client.close()

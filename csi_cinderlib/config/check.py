@@ -33,8 +33,8 @@ def settings(it: Settings) -> None:
     )
     _choice(wrong, "log.format", it.log.format, LOG_FORMATS)
     _choice(wrong, "log.level", it.log.level, LOG_LEVELS)
-    _require(wrong, 1 <= it.workers <= 1024, "workers", "must be from 1 to 1024")
-    _require(wrong, 1 <= it.page_limit <= 10_000, "page_limit", "must be from 1 to 10000")
+    _require(wrong, 1 <= it.workers <= 1024, "workers", "must be between 1 and 1024")
+    _require(wrong, 1 <= it.page_limit <= 10_000, "page_limit", "must be between 1 and 10000")
     _require(wrong, it.max_volumes_per_node >= 0, "max_volumes_per_node", "must not be negative")
     for key, address in (("metrics_address", it.metrics_address), ("health_address", it.health_address)):
         _require(wrong, not address or _is_address(address), key, "must be HOST:PORT, for example 0.0.0.0:9090")

@@ -90,7 +90,9 @@ def _key(section: str) -> str:
 def _backend(path: Path, name: str, sections: _Sections, defaults: _Options) -> BackendSettings:
     if _key(name) not in sections:
         known = sections.keys() - {"DEFAULT", DEFAULTS_SECTION}
-        raise ConfigurationError(f"{path}: [DEFAULT] enabled_backends", unknown("section", name, known, label="known"))
+        raise ConfigurationError(
+            f"{path}: [DEFAULT] enabled_backends", unknown("section", name, known, label="sections")
+        )
     inherited = {key: [Inherited(value) for value in values] for key, values in defaults.items()}
     options: _Options = {**inherited, **sections[_key(name)]}
     driver = _last(options.get("volume_driver", []))

@@ -1,4 +1,4 @@
-"""Reads a file of settings as a tree: mappings, lists and the text of each scalar exactly as written.
+"""Reads a configuration file as a tree: mappings, lists and the text of each scalar exactly as written.
 
 YAML reads `012345` as 5349, `yes` as true and `12:30:45` as 45045. Here a scalar stays text; the Reader converts it by the type of the
 setting.
@@ -64,7 +64,7 @@ def _refuse_character(path: Path, text: str, position: int) -> NoReturn:
     hint = ", a line break in YAML" if character in _LINE_BREAKS else ""
     raise ConfigurationError(
         f"{path}:{line}",
-        f"has the character U+{ord(character):04X}{hint}; remove it, or write \\u{ord(character):04x} in double quotes",
+        f"contains the character U+{ord(character):04X}{hint}; remove it, or write \\u{ord(character):04x} in double quotes",
     )
 
 
@@ -74,7 +74,7 @@ def read_bytes(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(LARGEST_FILE + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "the path has a NUL character"
+        reason = error.strerror if isinstance(error, OSError) else "the path contains a NUL character"
         raise ConfigurationError(str(path), f"cannot be read: {reason}") from None
     if len(data) > LARGEST_FILE:
         raise ConfigurationError(str(path), f"must not be larger than {LARGEST_FILE // 1024} KiB")
@@ -131,4 +131,4 @@ def _text(raw: str, place: Place) -> Scalar:
     try:
         return Scalar(whole(raw), place=place)
     except UnicodeDecodeError:
-        raise ConfigurationError(str(place), "has half of a surrogate pair") from None
+        raise ConfigurationError(str(place), "contains an unpaired surrogate") from None

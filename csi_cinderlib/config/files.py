@@ -1,4 +1,4 @@
-"""Finds the files of settings, and merges several files into one tree."""
+"""Finds the configuration files, and merges several files into one tree."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Listing:
     """A directory.
 
     Attributes:
-        files: files of settings, in the order of their names.
-        ignored: the other entries, without hidden ones, such as those of Kubernetes beside mounted files.
+        files: configuration files, in the order of their names.
+        ignored: the other entries, without hidden ones, such as those that Kubernetes adds to mounted files.
     """
 
     files: tuple[Path, ...] = ()
@@ -47,7 +47,7 @@ def _is_special(path: Path) -> bool:
 
 
 def read(path: Path) -> object:
-    """The tree of one file, see `document.read`. Raises ConfigurationError, also for settings of another program."""
+    """The tree of one file, see `document.read`. Raises ConfigurationError, even for settings of another program."""
     text = document.read_text(path)
     foreign.refuse_text(path, text)
     tree = document.parse(path, text)
@@ -67,7 +67,7 @@ def read_merged(paths: Sequence[Path], problems: Problems) -> dict[str, object]:
             with problems:
                 merged.add(path, read(path))
     if paths and merged.is_empty and not problems.keys:
-        problems.add(" ".join(map(str, paths)), "has no settings; write {} for the defaults")
+        problems.add(" ".join(map(str, paths)), "contains no settings; write {} for the defaults")
     return merged.tree
 
 
@@ -78,9 +78,9 @@ def _expanded(paths: Iterable[Path]) -> Iterable[Path]:
             continue
         listing = in_directory(path)
         if not listing.files:
-            raise ConfigurationError(str(path), "has no files named *.yaml, *.yml or *.json")
+            raise ConfigurationError(str(path), "has no files with names that end in .yaml, .yml or .json")
         for entry in listing.ignored:
-            _log.warning("file of settings ignored: its name must be *.yaml, *.yml or *.json: %s", entry)
+            _log.warning("configuration file ignored; its name must end in .yaml, .yml or .json: %s", entry)
         yield from listing.files
 
 

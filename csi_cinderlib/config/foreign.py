@@ -53,7 +53,7 @@ def refuse_tree(path: Path, tree: object) -> None:
             raise _refusal(path, "an object of Ember-CSI's deployment")
         raise ConfigurationError(
             str(path),
-            f"is a Kubernetes object of kind {str(tree['kind'])!r}, not a file of settings; apply it with kubectl",
+            f"is a Kubernetes object of kind {str(tree['kind'])!r}, not a configuration of csi-cinderlib; apply it with kubectl",
         )
 
 

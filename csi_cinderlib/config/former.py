@@ -124,7 +124,7 @@ def why_unknown(name: str, given: Iterable[str]) -> str:
     if became is None or not became.name:
         return f"was {became}" if became else ""
     both = became.name in {other.replace("-", "_") for other in given}
-    return f"was {became}, which " + ("is also set; remove one" if both else "this driver does not support")
+    return f"was {became}, which " + ("is also set; remove one" if both else "the driver does not support")
 
 
 def why_no_value(name: str, given: object) -> str:

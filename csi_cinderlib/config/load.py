@@ -96,7 +96,7 @@ def _merged(
 
 
 def _refuse_ember(environment: Mapping[str, str], *, is_configured: bool) -> None:
-    """Without a file of settings, a default back end in local files would silently replace Ember-CSI's."""
+    """Without a configuration file, a default back end in local files would silently replace Ember-CSI's."""
     names = ", ".join(foreign.variables(environment))
     if names and not is_configured:
         raise ConfigurationError(

@@ -9,7 +9,7 @@ def suggestion(name: str, known: Iterable[str], *, limit: int = 3, label: str = 
     """The end of an error message: "did you mean 'san_ip'?", or all known names if they are few, or "".
 
     Args:
-        label: the word before all known names; "known" for names that users have chosen.
+        label: the word before all known names; for example "configured" for names that users have chosen.
     """
     import difflib  # needed for mistakes only
 

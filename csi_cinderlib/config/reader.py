@@ -224,7 +224,7 @@ def _read(file: Path, path: str) -> str:
     except UnicodeDecodeError:
         raise ConfigurationError(path, f"the file {file} is not UTF-8 text") from None
     if "\0" in text:
-        raise ConfigurationError(path, f"the file {file} has a NUL character")
+        raise ConfigurationError(path, f"the file {file} contains a NUL character")
     return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
 
 

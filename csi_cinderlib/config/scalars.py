@@ -81,7 +81,7 @@ def text(raw: object, path: str) -> str:
     """The text as written. Raises ConfigurationError for a missing value, and for a number of JSON."""
     if isinstance(raw, str) and not is_null(raw) and not (isinstance(raw, Scalar) and raw.style is Style.LITERAL):
         if "\0" in raw:
-            raise ConfigurationError(path, f"has a NUL character{place(raw)}")
+            raise ConfigurationError(path, f"contains a NUL character{place(raw)}")
         return str(raw)
     if raw is None:
         raise ConfigurationError(path, 'has no value; write "" for an empty text')

@@ -13,7 +13,7 @@ from csi_cinderlib.model.records import EMPTY, NOTHING, VolumeType
 Written: TypeAlias = Annotated[object, "written"]
 """The text of a scalar as written, or lists and mappings of such texts. None is not set."""
 FilePath: TypeAlias = Annotated[str, "file"]
-"""The path of a file. A relative path starts at the directory of the file of settings."""
+"""The path of a file. A relative path starts at the directory of the configuration file."""
 NOT_A_KEY: Mapping[str, object] = {"is_key": False}
 """Marks a field that the reader sets."""
 
@@ -115,7 +115,7 @@ class Settings:
         log: format and level of the log on standard error.
         workers: threads of the gRPC server for storage calls. The provisioner alone makes 100 concurrent calls, which slow arrays hold up.
         max_volumes_per_node: limit of volumes per node; 0 is no limit of the driver.
-        page_limit: maximum of entries in a list response, also if the caller sets no limit (gRPC's limit is 4 MiB per message).
+        page_limit: maximum of entries in a list response, even if the caller sets no limit (gRPC's limit is 4 MiB per message).
         node_name: name of this node; "" is the host's name. With `kubernetes`, a given name is the node id.
         kubernetes: whether this process runs in Kubernetes, where nodes register their connector properties.
         multipath: whether nodes attach volumes over all paths and use the multipath map.

@@ -27,7 +27,7 @@ _EXPLAINED: Mapping[str, str] = MappingProxyType(
         "found undefined tag handle": "unknown tag; put text that begins with ! in quotes",
         "found unknown escape character": "{problem}; write a backslash twice in double quotes, or use single quotes",
         "second occurrence": "anchor defined twice; rename one",
-        "but found another document": "second document found; a file of settings must be one document",
+        "but found another document": "second document found; a configuration file must contain one document",
     }
 )
 """Our messages by the beginnings of PyYAML's: with the next step, and without quoted text, which may be a password."""
@@ -164,7 +164,7 @@ class _Tree:
         try:
             return Scalar(whole(node.value), Style.PLAIN if node.style is None else Style.QUOTED, place)
         except UnicodeDecodeError:
-            raise _Wrong("has half of a surrogate pair", node.start_mark) from None
+            raise _Wrong("contains an unpaired surrogate", node.start_mark) from None
 
 
 def _refuse_tag(node: Any, usual: str) -> None:

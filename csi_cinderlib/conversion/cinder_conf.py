@@ -36,7 +36,7 @@ def read(files: Iterable[File]) -> Source:
         return _single(files[0].place, sections)
     missing = [name for name in enabled if _key(name) not in sections]
     if missing:
-        hint = suggestion(missing[0], sections.keys() - {_DEFAULT, SHARED}, label="known")
+        hint = suggestion(missing[0], sections.keys() - {_DEFAULT, SHARED}, label="sections")
         raise ConfigurationError(
             f"{files[0].place}: [DEFAULT] enabled_backends",
             f"section [{missing[0]}] does not exist{hint and '; ' + hint}",

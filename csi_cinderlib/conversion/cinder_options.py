@@ -1,4 +1,4 @@
-"""Cinder's options beside those of drivers: which of them drivers read, and why the others have no effect here.
+"""Cinder's options other than those of drivers: which of them drivers read, and why the others have no effect here.
 
 A test compares the names with the installed Cinder.
 """
@@ -26,7 +26,7 @@ IMPLIED: Mapping[str, str | None] = MappingProxyType(
 )
 """Defaults of options of [DEFAULT] that other options refer to. None depends on the host."""
 
-_IMAGES = "this driver does not copy volumes from or to images; set multipath for the nodes"
+_IMAGES = "csi-cinderlib does not copy volumes from or to images; set multipath for the nodes"
 _MORE: Mapping[str, str] = MappingProxyType(
     {
         "backend_native_threads_pool_size": "set max_concurrent_calls to limit calls into the driver",
@@ -34,21 +34,21 @@ _MORE: Mapping[str, str] = MappingProxyType(
         "enforce_multipath_for_image_xfer": _IMAGES,
         "verbose": "set log.level for more detail",
         "debug": "set log.level for more detail",
-        "transport_url": "this driver uses no message queue",
-        "rpc_backend": "this driver uses no message queue",
+        "transport_url": "csi-cinderlib does not use a message queue",
+        "rpc_backend": "csi-cinderlib does not use a message queue",
     }
 )
 _SECTIONS: Mapping[str, str] = MappingProxyType(
     {
-        "database": "this driver has its own metadata store; see the setting `store`",
-        "fc-zone-manager": "this driver does not manage zones; zone the fabric yourself",
+        "database": "csi-cinderlib has its own metadata store; see the setting `store`",
+        "fc-zone-manager": "csi-cinderlib does not manage Fibre Channel zones; use the fabric's tools",
         "key_manager": "encryption keys come from Kubernetes Secrets",
         "barbican": "encryption keys come from Kubernetes Secrets",
-        "keystone_authtoken": "this driver does not use Keystone",
-        "service_user": "this driver does not use Keystone",
-        "nova": "this driver does not use Nova",
+        "keystone_authtoken": "csi-cinderlib does not use Keystone",
+        "service_user": "csi-cinderlib does not use Keystone",
+        "nova": "csi-cinderlib does not use Nova",
         "coordination": "only one controller is active, so no coordination service is needed",
-        "privsep_osbrick": "commands of drivers run with the privileges of this process",
+        "privsep_osbrick": "driver commands run with the privileges of this process",
     }
 )
 
@@ -60,7 +60,7 @@ def why_idle(name: str) -> str:
 
 def why_no_section(name: str) -> str:
     """The reason why a section is not converted."""
-    return _SECTIONS.get(name, "is not a back end; it configures services of Cinder, which are not used")
+    return _SECTIONS.get(name, "is not a back end; it configures services of Cinder, which do not run here")
 
 
 def belongs_to_default(name: str) -> bool:

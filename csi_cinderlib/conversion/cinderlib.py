@@ -19,12 +19,12 @@ _OVIRT_WRAPPER = "managed_block_storage"
 
 _SETUP: Mapping[str, str] = MappingProxyType(
     {
-        "persistence_config": "this driver has its own metadata store; see the setting `store`",
-        "file_locks_path": "locks are in the state directory",
-        "root_helper": "commands run with the privileges of this process",
-        "host": "csi-cinderlib sets the hosts of volumes itself",
-        "project_id": "volumes of this driver have no project",
-        "user_id": "volumes of this driver have no user",
+        "persistence_config": "csi-cinderlib has its own metadata store; see the setting `store`",
+        "file_locks_path": "locks are stored in the state directory",
+        "root_helper": "driver commands run with the privileges of this process",
+        "host": "csi-cinderlib sets the volumes' hosts",
+        "project_id": "volumes of csi-cinderlib have no project",
+        "user_id": "volumes of csi-cinderlib have no user",
         **dict.fromkeys(("disable_logs", "logs", "debug"), "set log.level for more detail"),
         **dict.fromkeys(
             (

@@ -26,17 +26,17 @@ _LOGS = "set log.format and log.level"
 
 _VARIABLES: Mapping[str, str] = MappingProxyType(
     {
-        "X_CSI_SPEC_VERSION": "this driver serves CSI 1.x without a setting",
-        "X_CSI_ABORT_DUPLICATES": "this driver always refuses a second call for a volume while the first one runs",
-        "X_CSI_DEBUG_MODE": "this driver has no remote debugger",
+        "X_CSI_SPEC_VERSION": "csi-cinderlib serves CSI 1.x without a setting",
+        "X_CSI_ABORT_DUPLICATES": "csi-cinderlib always refuses a second call for a volume while the first one is in progress",
+        "X_CSI_DEBUG_MODE": "csi-cinderlib has no remote debugger",
         "X_CSI_DEFAULT_MOUNT_FS": "set csi.storage.k8s.io/fstype in the StorageClass",
-        "X_CSI_NODE_ID": "nodes get their names from Kubernetes; outside of it, set node_name",
+        "X_CSI_NODE_ID": "nodes get their names from Kubernetes; outside Kubernetes, set node_name",
         "X_CSI_STORAGE_NW_IP": "nodes report their own addresses",
-        PERSISTENCE: "this driver has its own metadata store; see the setting `store`",
+        PERSISTENCE: "csi-cinderlib has its own metadata store; see the setting `store`",
         "CSI_ENDPOINT": "the chart sets the socket; without it, set endpoint",
         "CSI_MODE": "the chart sets the mode; without it, set mode",
         "KUBE_NODE_NAME": "nodes get their names from Kubernetes",
-        "PYTHONUNBUFFERED": "has no effect in this driver",
+        "PYTHONUNBUFFERED": "has no effect in csi-cinderlib",
     }
 )
 _FAILED: Mapping[str, str] = MappingProxyType(
@@ -48,15 +48,15 @@ _FAILED: Mapping[str, str] = MappingProxyType(
 )
 _EMBER: Mapping[str, str] = MappingProxyType(
     {
-        "plugin_name": "this driver has its own name; volumes of Ember-CSI stay with Ember-CSI",
-        "grpc_workers": "this driver has its own setting `workers` with a suitable default",
-        "project_id": "volumes of this driver have no project",
-        "user_id": "volumes of this driver have no user",
-        "root_helper": "commands run with the privileges of this process",
-        "file_locks_path": "locks are in the state directory",
-        "state_path": "files of drivers are in the state directory; set state_dir to change it",
-        "enable_probe": "this driver always serves Probe",
-        "slow_operations": "slow calls need no setting in this driver",
+        "plugin_name": "csi-cinderlib has its own name; volumes of Ember-CSI stay with Ember-CSI",
+        "grpc_workers": "csi-cinderlib has its own setting `workers` with a suitable default",
+        "project_id": "volumes of csi-cinderlib have no project",
+        "user_id": "volumes of csi-cinderlib have no user",
+        "root_helper": "driver commands run with the privileges of this process",
+        "file_locks_path": "locks are stored in the state directory",
+        "state_path": "drivers store their files in the state directory; set state_dir to change it",
+        "enable_probe": "csi-cinderlib always serves Probe",
+        "slow_operations": "csi-cinderlib needs no setting for slow calls",
         "disable_logs": _LOGS,
         "default_log_levels": _LOGS,
         "logging_context_format_string": _LOGS,

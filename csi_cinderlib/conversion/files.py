@@ -92,6 +92,7 @@ def _text(content: bytes, place: str) -> str:
         ) from None
     if "\0" in text:
         raise ConfigurationError(
-            place, f"line {text[: text.index(chr(0))].count(chr(10)) + 1} has a NUL character; the file must be text"
+            place,
+            f"line {text[: text.index(chr(0))].count(chr(10)) + 1} contains a NUL character; the file must be text",
         )
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -71,7 +71,7 @@ class Source:
         place: prefix of `defaults` in notes, such as "[DEFAULT] ".
         implied: defaults for references `$name` to options that are not set; None depends on the host.
         settings: resulting settings of this driver.
-        notes: notes on items beside the back ends.
+        notes: notes on items other than the back ends.
     """
 
     product: str

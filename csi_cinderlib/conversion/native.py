@@ -30,9 +30,9 @@ def value(option: Option, given: object) -> object:
 
 
 def refuse_characters(given: object) -> None:
-    """Raises Unfit for characters that JSON can escape but files of settings cannot hold."""
+    """Raises Unfit for characters that JSON can escape but configuration files cannot hold."""
     if isinstance(given, str) and ("\0" in given or any("\ud800" <= character <= "\udfff" for character in given)):
-        raise Unfit("has a NUL character or half of a surrogate pair")
+        raise Unfit("contains a NUL character or an unpaired surrogate")
     for item in given if isinstance(given, list | tuple) else given.values() if isinstance(given, Mapping) else ():
         refuse_characters(item)
 

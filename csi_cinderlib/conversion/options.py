@@ -126,7 +126,7 @@ def _take(work: _Work, item: str, given: object, *, inherited: bool) -> None:
         work.notes.append(failed(item, _why_unknown(work, item)))
         return
     if name != item and name in (work.backend.shared if inherited else work.backend.own):
-        work.notes.append(dropped(item, f"is the former name of {name}, which is also set"))
+        work.notes.append(dropped(item, f"is a former name of {name}, which is also set"))
         return
     if name == "volume_backend_name" and _last(given) in ("", work.backend.name):
         return

@@ -107,5 +107,5 @@ def _probe(socket: Path) -> tuple[bool | None, str]:
         try:
             answer = probe(csi_pb2.ProbeRequest(), timeout=PROBE_SECONDS)
         except grpc.RpcError as error:
-            return None, f"no answer within {PROBE_SECONDS:.0f} s: {error.code().name}"
+            return None, f"no response within {PROBE_SECONDS:.0f} s: {error.code().name}"
     return answer.ready.value, "ok"

@@ -1,4 +1,4 @@
-"""Readiness of this process. It answers calls before it is ready, because sidecars give up on a driver that does not answer."""
+"""Readiness of this process. It answers calls before it is ready, because sidecars give up on a driver that does not respond."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ class Server:
             self._bound = sockets.bound(self.path)
 
     def add(self, *services: Service) -> None:
-        """Add services, also while the server runs."""
+        """Add services, even while the server runs."""
         for service in services:
             self._router.add(service)
 

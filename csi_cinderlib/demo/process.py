@@ -1,4 +1,4 @@
-"""Runs a driver in a process of its own."""
+"""Runs a driver in a separate process."""
 
 from __future__ import annotations
 

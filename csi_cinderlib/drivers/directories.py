@@ -109,7 +109,6 @@ class Directory:
         remembered, used = memory.recall(self.path), memory.recall(place)
         found = self.find_id()
         is_new = decide(
-            self.path,
             found,
             remembered,
             forget=memory.file(self.path),
@@ -200,7 +199,7 @@ class Directory:
         """A new file open for writing, not yet visible in the directory; it is removed afterwards unless it was published."""
         self.check()
         file = f"{name}.{uuid.uuid4()}"
-        # With the directory's descriptor the file can be removed even if its disk was unmounted meanwhile.
+        # With the directory's descriptor the file can be removed even if its disk was unmounted in the meantime.
         with kernel.opened(self._incomplete, os.O_RDONLY | os.O_DIRECTORY) as directory:
             path = str(Path(self._incomplete, file))
             try:

@@ -67,7 +67,6 @@ class Memory:
 
 
 def decide(
-    path: str,
     found: str | None,
     remembered: str,
     *,
@@ -90,12 +89,11 @@ def decide(
     if remembered and found != remembered:
         there = f"pool {found}" if found else "a pool without an id" if found == "" else "no pool"
         raise WrongPool(
-            f"{path} was pool {remembered} and now holds {there}; check that the disk of that pool is mounted. "
+            f"it was pool {remembered} and now holds {there}; check that the disk of that pool is mounted. "
             f"To use a different pool at this path, remove {forget}"
         )
     if not is_known and (files := recorded()) and not any(map(os.path.lexists, files)):
         raise WrongPool(
-            f"{path} contains none of the {len(files)} volumes and snapshots recorded in this pool; "
-            "check that its disk is mounted"
+            f"it contains none of the {len(files)} volumes and snapshots recorded in this pool; check that its disk is mounted"
         )
     return not found

@@ -34,7 +34,7 @@ class LookedAt(Directory):
     def identify(self, memory: Memory, place: str, recorded: Callable[[], Sequence[str]]) -> None:  # noqa: ARG002
         """Raises WrongPool, and OSError if the driver could not write there."""
         remembered, forget = memory.recall(self.path), memory.file(self.path)
-        decide(self.path, self.find_id(), remembered, forget=forget, is_known=True, recorded=recorded)
+        decide(self.find_id(), remembered, forget=forget, is_known=True, recorded=recorded)
         if not os.access(nearest := self._nearest(), os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(nearest))
 

@@ -20,7 +20,7 @@ from csi_cinderlib.host.reading import open_direct, read
 
 BLOCK = 4096
 ENDS = 16 * 1024 * 1024
-"""Bytes read at each end. They contain the first copies of the structures of all formats, also on devices of a few hundred MiB."""
+"""Bytes read at each end. They contain the first copies of the structures of all formats, even on devices of a few hundred MiB."""
 SAMPLES = 4096
 _STEP = 4 * 1024 * 1024
 _GIB, _MIB, _KIB = 1024**3, 1024**2, 1024

@@ -103,7 +103,7 @@ def run(
         out, err = process.communicate(input, timeout)
     except subprocess.TimeoutExpired:
         _kill(process)
-        raise HostError(f"{shown}: killed after a timeout of {timeout:g} seconds") from None
+        raise HostError(f"{shown}: killed after a timeout of {timeout:g} s") from None
     except BaseException:
         _kill(process)
         raise

@@ -67,7 +67,7 @@ def is_block_device(path: str) -> bool:
 
 
 def size(device: str) -> Bytes:
-    """The size of a block device. Raises HostError, also if it is not a block device."""
+    """The size of a block device. Raises HostError, for example if it is not a block device."""
     with kernel.named(f"cannot read the size of {device}"), kernel.opened(device, os.O_RDONLY) as fd:
         return open_size(fd, device)
 
@@ -146,7 +146,7 @@ def find_attached(path: str, *, read_only: bool | None = None, file: os.stat_res
     Raises:
         HostError: the path does not exist, or is no longer `file`.
     """
-    with kernel.named(f"cannot look for the loop device of {path}"):
+    with kernel.named(f"cannot find the loop device of {path}"):
         found = os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
         _require_same(path, found, file)
         path = os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114

@@ -81,7 +81,7 @@ def make(device: str, fs_type: str, options: Sequence[str] = ()) -> Signature:
     created = probe(device, span=FILE_SYSTEM_SPAN)
     if created is None or created.name != fs_type:
         raise HostError(
-            f"{argv[0]} succeeded, but {device} contains {created.name if created else 'nothing known'}, not {fs_type}"
+            f"{argv[0]} succeeded, but {device} contains {created.name if created else 'no known file system'}, not {fs_type}"
         )
     return created
 

@@ -71,7 +71,7 @@ def configure(fd: int, file: int, name: str, *, read_only: bool, direct_io: bool
     """Bind an open file to an open, free loop device: in one call (Linux 5.8), or step by step.
 
     Raises:
-        OSError: EBUSY if another process has taken the device meanwhile.
+        OSError: EBUSY if another process has taken the device in the meantime.
     """
     info = _info(name, read_only=read_only, direct_io=direct_io)
     try:

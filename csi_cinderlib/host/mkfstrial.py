@@ -116,5 +116,5 @@ def _run(argv: Sequence[str], size: Bytes, sector: int, *, makes: str = "") -> s
             raise HostError(f"{argv[0]}: {said}")  # the limit of the trial, not an error in the options
         return said
     found = recognise(head, b"", size) if makes else None
-    name = found.name if found else "nothing known"
-    return "" if not makes or name == makes else f"it would create {name}, not {makes}"
+    name = found.name if found else "no known file system"
+    return "" if not makes or name == makes else f"it would create {name} instead of {makes}"

@@ -268,7 +268,7 @@ def by_device(device: str, *, among: Sequence[Mount] | None = None) -> tuple[Mou
     Args:
         among: the mounts to search, to avoid repeated reads of the table; by default the whole table.
     """
-    with kernel.named(f"cannot look for mounts of {device}"):
+    with kernel.named(f"cannot list the mounts of {device}"):
         number = os.stat(device).st_rdev  # noqa: PTH116 - on the path of each call
     return tuple(item for item in (table() if among is None else among) if _is_of(item, number))
 
@@ -377,7 +377,7 @@ def is_dead(item: Mount) -> bool:
         return not int(kernel.read(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/size"))
     except OSError as error:
         if kernel.is_short(error):
-            raise HostError(f"cannot look for the device of {item.target}: {error.strerror}") from error
+            raise HostError(f"cannot find the device of {item.target}: {error.strerror}") from error
         return True
 
 

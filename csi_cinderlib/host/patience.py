@@ -1,4 +1,4 @@
-"""Work that may hang in the kernel because a share or device does not answer. No signal ends such a wait.
+"""Work that may hang in the kernel because a share or device does not respond. No signal ends such a wait.
 
 The work runs in threads of its own, and callers wait for a limited time. Work that exceeds the limit continues, holds its locks, and
 keeps its source marked as hanging until it ends. So no work runs twice at the same time, a hanging share occupies only a few
@@ -125,7 +125,7 @@ class Patience:
 
         Raises:
             NoAnswer: the source hangs. Errors of the work are passed on.
-            OperationPending: many calls wait already, and the source has not answered for `crowded_seconds`.
+            OperationPending: many calls wait already, and the source has not responded for `crowded_seconds`.
         """
         with self._guard:
             job = self._looks.get(source, {}).get(key)
@@ -141,7 +141,7 @@ class Patience:
             return job.answer()  # type: ignore[return-value]  # the key implies the type
         if leaves_room and job.seconds < limit:
             raise OperationPending(
-                f"{source} has not answered for {job.seconds:.0f} s, and many calls wait for it; retry later"
+                f"{source} has not responded for {job.seconds:.0f} s, and many calls wait for it; retry later"
             )
         raise _no_answer(source, job.seconds)
 
@@ -239,4 +239,4 @@ class _Room:
 
 
 def _no_answer(source: str, seconds: float) -> NoAnswer:
-    return NoAnswer(f"{source} has not answered for {seconds:.0f} s; no operation starts until it answers")
+    return NoAnswer(f"{source} has not responded for {seconds:.0f} s; no operation starts until it responds")

@@ -106,7 +106,7 @@ class _Thread:
 
 
 def _threads(process: Process) -> dict[str, _Thread]:
-    """The threads by id. Raises OSError, also if the process is not visible from here."""
+    """The threads by id. Raises OSError, for example if the process is not visible from here."""
     if process.started and not process.can_be_told:
         raise ProcessLookupError(process.pid)
     where = PROC / str(process.pid)

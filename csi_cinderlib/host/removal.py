@@ -64,7 +64,7 @@ def unmount_below(path: Path) -> list[str]:
 def remove_tree(path: Path) -> list[str]:
     """Remove a directory and its content on the same mount.
 
-    Links are removed, never followed. Other mounts, also of the same file system, stay with the directories above them. A file
+    Links are removed, never followed. Other mounts, including those of the same file system, stay with the directories above them. A file
     system that is mounted during the removal is not entered either.
 
     Returns:

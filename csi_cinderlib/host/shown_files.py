@@ -25,7 +25,7 @@ class ShownFile:
 
     def is_at(self, path: str) -> bool:
         """Whether the file is now at `path`; False if it was deleted or replaced. Raises HostError."""
-        with kernel.named(f"cannot look for the file of a loop device at {path}"):
+        with kernel.named(f"cannot find the file of a loop device at {path}"):
             try:
                 found = os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
             except FileNotFoundError:

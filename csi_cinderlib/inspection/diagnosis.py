@@ -59,7 +59,7 @@ def _healthy(seen: Observed) -> Diagnosis:
     if seen.unseen:
         parts = ", ".join(seen.unseen)
         return Diagnosis(
-            "nothing-found", "No fault was found in the visible parts.", f"These parts were not seen: {parts}."
+            "nothing-found", "No fault was found in the parts that were examined.", f"Not examined: {parts}."
         )
     return Diagnosis("healthy", "No fault was found.", "No action is needed.")
 
@@ -88,7 +88,11 @@ def _claim_is_pending(seen: Observed) -> Iterator[Diagnosis]:
     if claim is None or seen.record is not None or seen.pv is not None:
         return
     if not claim.phase and "claim" not in seen.unseen and "Kubernetes" not in seen.unseen:
-        yield Diagnosis("claim-not-found", f"Claim {claim.namespace}/{claim.name} does not exist.", "Check its name.")
+        yield Diagnosis(
+            "claim-not-found",
+            f"Claim {claim.namespace}/{claim.name} does not exist.",
+            "Check the name and the namespace.",
+        )
     if claim.phase != "Pending":
         return
     if reason := next((text for text in claim.warnings if _ROOM.search(text)), ""):
@@ -146,7 +150,7 @@ def _volume(seen: Observed) -> Iterator[Diagnosis]:
     if record.name_taken:
         yield Diagnosis(
             "name-taken",
-            f"Volume {record.id} was not created: the back end may have an object {array_name(record)!r} already"
+            f"Volume {record.id} was not created: the back end may already have an object {array_name(record)!r}"
             f"{_because(record.name_taken)}.",
             f"Look for it on back end {record.backend!r}; see {ORPHAN_PAGE}. Then run `csi-cinderlib orphans forget {record.id}`.",
         )
@@ -166,14 +170,14 @@ def _volume(seen: Observed) -> Iterator[Diagnosis]:
     elif record.status is Status.CREATING and _is_older(record.created_at, seen, GRACE):
         yield Diagnosis(
             "creating-for-long",
-            f"Volume {record.id} has been in creation for {since}, and the call is no longer repeated{_because(record.message)}.",
+            f"Volume {record.id} has been in status creating for {since}, and the call is no longer repeated{_because(record.message)}.",
             f"Run `csi-cinderlib orphans fix {record.id}`, which undoes the creation; a claim that still exists gets a new volume.",
         )
     elif record.status is Status.CREATING:
         yield Diagnosis(
             "creating",
-            f"Volume {record.id} has been in creation for {since}{_because(record.message)}.",
-            f"Wait; it is undone after {int(GRACE.total_seconds() // 60)} minutes unless the call is repeated.",
+            f"Volume {record.id} has been in status creating for {since}{_because(record.message)}.",
+            f"Wait: the creation is undone after {int(GRACE.total_seconds() // 60)} minutes unless the call is repeated.",
             waiting=True,
         )
     elif record.status is Status.DELETING:
@@ -312,7 +316,7 @@ def _file_system(seen: Observed, host: HostView) -> Iterator[Diagnosis]:
         yield Diagnosis(
             "mount-faulty",
             f"The mount on host {host.name} does not work: {problems[0]}.",
-            "Restore the share or device that does not answer. Delete the pod if it does not recover.",
+            "Restore the share or device that does not respond. Delete the pod if it does not recover.",
         )
     elif host.stage == "staged" and any(not mount.present for mount in host.mounts):
         missing = next(mount.path for mount in host.mounts if not mount.present)

@@ -67,7 +67,7 @@ def observe(asked: str, sources: Sources, now: datetime) -> Observed:
         seen = replace(seen, host=host_view.look(sources.state_dir, volume_id, name=sources.node_name))
     if seen.host is None:
         seen_unseen["host"] = (
-            "this host is not a node of the driver; run the command on the node to see device and mounts"
+            "this host is not a node of the driver; run the command on the node to examine the device and mounts"
         )
     if seen.backend is not None and seen.backend.state == "unknown":
         seen_unseen["back end"] = seen.backend.reason or "its state is unknown"
@@ -184,8 +184,8 @@ def _check_found(seen: Observed) -> None:
         or (seen.host and seen.host.stage)
     ):
         return
-    parts = "".join(f"\n  {part} not seen: {why}" for part, why in seen.unseen.items() if part != "host")
-    raise InvalidRequest(repr(seen.asked), f"no claim, PersistentVolume or volume of this name was found{parts}")
+    parts = "".join(f"\n  {part} not examined: {why}" for part, why in seen.unseen.items() if part != "host")
+    raise InvalidRequest(repr(seen.asked), f"no claim, PersistentVolume or volume with this name was found{parts}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class _Closed:
     """A vault without keys: secrets in a stage record are not read."""
 
     def seal(self, secret: bytes) -> str:  # noqa: ARG002  # the protocol's
-        raise AssertionError("a record that was only looked at is not stored")
+        raise AssertionError("a record opened for reading must not be stored")
 
     def open(self, text: str) -> bytes:  # noqa: ARG002  # the protocol's
         return b'{"data": {}, "info": {}}'
@@ -62,7 +62,7 @@ def look(state_dir: Path, volume_id: str, *, name: str = "") -> HostView | None:
     answer = ask(lambda: asdict(_looked_at(view, record)), SECONDS)
     if answer is None:
         silent = view.device or record.staging_path
-        return replace(view, problem=f"{silent} did not answer within {SECONDS:.0f} s")
+        return replace(view, problem=f"{silent} did not respond within {SECONDS:.0f} s")
     return HostView(**{**answer, "mounts": tuple(Mounted(**mount) for mount in answer["mounts"])})
 
 

@@ -202,7 +202,7 @@ class Backend:
         return created
 
     def delete_volume(self, record: Volume) -> None:
-        """Delete a volume in any state, also after an interrupted deletion. Idempotent.
+        """Delete a volume in any state, even after an interrupted deletion. Idempotent.
 
         Raises:
             InUse: the volume is attached or being copied, has snapshots that depend on it or are unfinished, or the back end
@@ -246,7 +246,7 @@ class Backend:
     # --- snapshots
 
     def create_snapshot(self, record: Snapshot) -> Snapshot:
-        """Take a snapshot, also of an attached volume. Raises the errors of `create_volume`."""
+        """Take a snapshot, including one of an attached volume. Raises the errors of `create_volume`."""
         with self._admitted(creates=True):
             if not self.capabilities.snapshot_attached and self.attachments(record.volume_id):
                 raise InUse(

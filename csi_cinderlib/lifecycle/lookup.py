@@ -16,7 +16,7 @@ def find(store: Store, kind: type[R], id: str) -> R | None:
 
 
 def get_volume(store: Store, id: str) -> Volume:
-    """Return the volume. Raises NotFound, also for a DELETED volume whose record is kept for its snapshots."""
+    """Return the volume. Raises NotFound, even for a DELETED volume whose record is kept for its snapshots."""
     volume = store.get(Volume, id)
     if volume.status is Status.DELETED:
         raise NotFound("volume", id)

@@ -63,7 +63,7 @@ class RemoteBackend(Backend):
             yield
 
     def check_options(self, seconds: float) -> None:
-        """Check the options in a process of its own, whether this back end was started or not. See `option_trial.run`."""
+        """Check the options in a separate process, whether this back end was started or not. See `option_trial.run`."""
         option_trial.run(self._assign(False), store=self._store, deadline=self._deadline, seconds=seconds)
 
     @property

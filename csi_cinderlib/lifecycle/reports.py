@@ -54,7 +54,7 @@ class Reports:
         self._allocated: Counter[str] | None = None
 
     def stats(self, *, refresh: bool = False, patience: float | None = None, insists: bool = False) -> BackendStats:
-        """Raises BackendUnavailable, also if the driver fails to report.
+        """Raises BackendUnavailable, including if the driver fails to report.
 
         Args:
             patience: seconds to wait for a new report; then the last report is returned.
@@ -64,7 +64,7 @@ class Reports:
             raise BackendUnavailable(self._driver.name, self._driver.failure)
         before = self._answers
         must = refresh or self._last is None
-        # One thread requests a new report; the others use the expired one meanwhile, because an array may hang.
+        # One thread requests a new report; the others use the expired one in the meantime, because an array may hang.
         if (must or self._expired()) and self._asking.acquire(blocking=must):
             try:
                 if self._answers == before:  # else another thread has received one

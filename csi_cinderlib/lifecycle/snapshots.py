@@ -1,4 +1,4 @@
-"""The life cycle of snapshots, also of attached volumes."""
+"""The life cycle of snapshots, including those of attached volumes."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def _fs_type(value: object) -> str:
 
 def _size(value: object) -> Bytes:
     if type(value) is not int or not 0 <= value <= MAX_SIZE:
-        raise ValueError(f"must be a number of bytes from 0 to {MAX_SIZE}")
+        raise ValueError(f"must be a number of bytes between 0 and {MAX_SIZE}")
     return Bytes(value)
 
 

@@ -60,7 +60,7 @@ class Calls:
             wait: see `Patience.carry_out`.
 
         Raises:
-            NoAnswer: the volume's share does not answer; nothing was started.
+            NoAnswer: the volume's share does not respond; nothing was started.
             OperationPending: see `Patience.carry_out`. Errors of the work are passed on.
         """
         source = source_of(volume_id, self._records.known(volume_id), file)

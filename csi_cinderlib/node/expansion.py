@@ -50,7 +50,7 @@ class Expansion:
             OperationPending: another call uses this volume.
             PreconditionFailed: an error has stopped the file system.
             HostError: the device does not show the requested size yet (a failed path is named), or growing failed.
-            NoAnswer: the volume's share does not answer; nothing was started.
+            NoAnswer: the volume's share does not respond; nothing was started.
         """
         return self._calls.carry_out(request.volume_id, lambda: self._expand(request))
 

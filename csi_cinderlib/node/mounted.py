@@ -148,7 +148,7 @@ def identity(here: Mount, record: StageRecord | None = None) -> str:
     """The identity of the block device behind a mount (`devices.identity`); "" if there is none or it has no identity.
 
     Args:
-        record: the likely volume, given if its share does not answer. The share is then not contacted.
+        record: the likely volume, given if its share does not respond. The share is then not contacted.
     """
     with contextlib.suppress(HostError):
         device = mounts.device_path(here)
@@ -204,7 +204,7 @@ def unmount_own(
 def require_free(records: StageRecords, connection: Connection) -> None:
     """Check that no other working volume uses an address of this connection. Connecting or disconnecting would affect it.
 
-    An address is free if the array has reassigned it: the device there has another identity or does not answer.
+    An address is free if the array has reassigned it: the device there has another identity or does not respond.
 
     Raises:
         HostError: another volume uses the address; names it.

@@ -37,7 +37,7 @@ class Paths:
         plain = "/" + "/".join(_parts(path))
         for base in (self._given, self._real):
             if below := _below(base, plain):
-                with kernel.named(f"cannot look for symbolic links in {plain}"):
+                with kernel.named(f"cannot check {plain} for symbolic links"):
                     link = resolving.link_below(self._real, below)
                 if link:
                     raise InvalidRequest(

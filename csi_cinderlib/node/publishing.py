@@ -48,7 +48,7 @@ class Publishing:
                 access mode allows only one, or its file system has errors; or the target is not empty.
             AlreadyExists: the volume is published at that target differently, or another mount is there.
             HostError: the device or the bind mount failed.
-            NoAnswer: the volume's share does not answer; nothing was started.
+            NoAnswer: the volume's share does not respond; nothing was started.
         """
         self._calls.carry_out(request.volume_id, lambda: self._publish(request))
 

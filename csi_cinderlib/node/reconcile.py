@@ -114,7 +114,7 @@ def is_orphan(record: StageRecord) -> bool:
 
 def _exists(path: str) -> bool:
     """Raises HostError if the path cannot be examined, for example on a dead file system."""
-    with kernel.named(f"cannot look for {path}"):
+    with kernel.named(f"cannot check for {path}"):
         try:
             os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):

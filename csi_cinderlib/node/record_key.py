@@ -52,7 +52,7 @@ class RecordKey:
         """Raises InvalidRequest: it was sealed by another key, or the key is gone. HostError: as `prepare`."""
         sealer = self._load()
         if sealer is None:
-            raise InvalidRequest("sealed text", f"cannot be opened: {self._path} is missing")
+            raise InvalidRequest("sealed text", f"cannot be unsealed: the key file {self._path} is missing")
         return sealer.open(text)
 
     def _load(self) -> Sealer | None:

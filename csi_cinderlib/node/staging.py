@@ -57,7 +57,7 @@ class Staging:
             PreconditionFailed: the device has unexpected content (UnsafeToFormat, another file system) or another identity, the
                 volume is still published here under an earlier attachment, or the context belongs to an earlier attachment.
             HostError: the device, a tool or a mount failed.
-            NoAnswer: the volume's share does not answer; nothing was started.
+            NoAnswer: the volume's share does not respond; nothing was started.
         """
         connection = self._open(request)
         file = self._initiator.file_of(connection)
@@ -298,7 +298,7 @@ class Staging:
             PreconditionFailed: the volume is still published, is covered by another mount, or has no record here (promise 4).
             CorruptRecord: the record cannot be read.
             HostError: a flush failed (the data is not safe), or the device is in use.
-            NoAnswer: the volume's share does not answer; nothing was started.
+            NoAnswer: the volume's share does not respond; nothing was started.
         """
         self._calls.take_down(volume_id, lambda: self._unstage(volume_id, staging_path), self._initiator.give_up)
 

@@ -30,7 +30,7 @@ class Statistics:
     def stats(self, volume_id: str, volume_path: str, staging_path: str = "") -> NodeStats:
         """Bytes and inodes of a mounted volume, or the size of a block volume; and the volume's condition.
 
-        A volume that does not work or does not answer has an abnormal condition; that is not an error.
+        A volume that does not work or does not respond has an abnormal condition; that is not an error.
 
         Raises:
             NotFound: the volume is not on this node, or not at that path.

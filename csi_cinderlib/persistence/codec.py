@@ -194,7 +194,7 @@ def _same_id(found: str, id: str) -> None:
 
 
 def _merge(body: dict[str, Any], unknown: Mapping[str, Any]) -> None:
-    """Restore fields of a newer version, also in nested objects and lists of objects. Known fields take precedence."""
+    """Restore fields of a newer version, including those in nested objects and lists of objects. Known fields take precedence."""
     for name, value in unknown.items():
         present = body.setdefault(name, value)
         if present is value:

@@ -81,7 +81,7 @@ def _anything(value: Any, depth: int) -> Any:
     if kind is str or kind is int or kind is bool or value is None:
         return value
     if depth > MAX_DEPTH:
-        raise WrongValue(f"must not be nested deeper than {MAX_DEPTH} levels")
+        raise WrongValue(f"must not be nested more than {MAX_DEPTH} levels deep")
     if kind is float:
         if math.isfinite(value):
             return value

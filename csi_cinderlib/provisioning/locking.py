@@ -26,7 +26,7 @@ def group_snapshot(id: str) -> str:
 
 
 def source(source: Source | None) -> list[str]:
-    """The source of a volume. Many calls may read it at once; no call may delete it meanwhile."""
+    """The source of a volume. Many calls may read it at once; no call may delete it in the meantime."""
     return [f"{source.kind} {source.id}"] if source else []
 
 

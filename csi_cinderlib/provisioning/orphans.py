@@ -253,7 +253,7 @@ class Orphans:
                     self._store.remove(record)
 
     def _settle(self, found: Stuck) -> Settled | None:
-        """None if another call works on it or has finished it meanwhile."""
+        """None if another call works on it or has finished it in the meantime."""
         try:
             with self._locks.hold(*_keys(found)):
                 record = self._reread(found)

@@ -142,7 +142,7 @@ def _only(wanted: Wanted) -> str:
 
 @contextmanager
 def _noted(backend: Backend, silent: dict[str, str]) -> Iterator[None]:
-    """Record why the back end does not answer."""
+    """Record why the back end does not respond."""
     try:
         yield
     except DriverError as error:

@@ -159,7 +159,7 @@ _RULES = (
     _Rule(
         lambda place, wanted: wanted.backend in {"", place.backend},
         lambda places, wanted: InvalidRequest(
-            "parameters[backend]", f"unknown back end {wanted.backend!r}; known: {_backends(places)}"
+            "parameters[backend]", f"unknown back end {wanted.backend!r}; configured: {_backends(places)}"
         ),
     ),
     _Rule(

@@ -132,7 +132,7 @@ class Registrations:
             if nodes.is_carrying(node_id):
                 raise InvalidRequest(
                     "node_id",
-                    "must not carry connector properties, since nodes register themselves (setting kubernetes)",
+                    "must not contain connector properties, because nodes register themselves (setting kubernetes)",
                 ) from None
             raise
         check_host(node)

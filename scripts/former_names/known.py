@@ -57,9 +57,9 @@ SAME: Mapping[str, tuple[str, str]] = {
 
 _VSP = "use hitachi_storage_id, hitachi_pools, hitachi_target_ports and san_ip with the REST-based driver"
 _XP = "use hpexp_storage_id, hpexp_pools, hpexp_target_ports and san_ip with the REST-based driver"
-_DATERA = "write it into the volume type's extra specs"
+_DATERA = "set it in the volume type's extra specs"
 _TINTRI = "use the vmstore_* options of cinder.volume.drivers.vmstore.nfs.VmstoreNfsDriver"
-_SMIS = "write san_ip, san_api_port, san_login, san_password, powermax_array, powermax_srp and powermax_port_groups"
+_SMIS = "set san_ip, san_api_port, san_login, san_password, powermax_array, powermax_srp and powermax_port_groups"
 _7MODE = "Data ONTAP in 7-Mode is no longer supported"
 _ESERIES = "NetApp E-Series is no longer supported"
 INSTEAD: Mapping[str, str] = {
@@ -76,23 +76,23 @@ INSTEAD: Mapping[str, str] = {
     "hpexp_": _XP,
     "hpxp_": _XP,
     "iet_conf": "the IET target is no longer supported; set target_helper",
-    "infortrend_provisioning": "write infortrend:provisioning into the volume type's extra specs",
-    "infortrend_tiering": "write infortrend:tiering into the volume type's extra specs",
+    "infortrend_provisioning": "set infortrend:provisioning in the volume type's extra specs",
+    "infortrend_tiering": "set infortrend:tiering in the volume type's extra specs",
     "iscsi_iotype": "it belonged to the IET target; remove it",
     "iscsi_num_targets": "remove it",
     "iser_num_targets": "remove it",
-    "kaminario_nodedup_substring": "write kaminario:thin_prov_type into the volume type's extra specs",
+    "kaminario_nodedup_substring": "set kaminario:thin_prov_type in the volume type's extra specs",
     "managed_replication_target": "use replication_device",
     "multi_pool_support": "remove it",
     "netapp_controller_ips": _ESERIES,
-    "netapp_enable_multiattach": "remove it: multiattach is set on the volume type",
+    "netapp_enable_multiattach": "remove it; set multiattach in the volume type",
     "netapp_partner_backend_name": _7MODE,
     "netapp_sa_password": _ESERIES,
-    "netapp_storage_service": "the driver talks to the array itself; set netapp_server_hostname",
-    "netapp_storage_service_prefix": "the driver talks to the array itself; set netapp_server_hostname",
+    "netapp_storage_service": "the driver connects to the array directly; set netapp_server_hostname",
+    "netapp_storage_service_prefix": "the driver connects to the array directly; set netapp_server_hostname",
     "netapp_vfiler": _7MODE,
     "netapp_webservice_path": _ESERIES,
-    "netapp_wsdl_url": "the driver talks to the array itself; set netapp_server_hostname",
+    "netapp_wsdl_url": "the driver connects to the array directly; set netapp_server_hostname",
     "nexenta_oversub_ratio": "use max_over_subscription_ratio",
     "nexenta_used_ratio": "use reserved_percentage",
     "nexenta_volume_compression": "use nexenta_dataset_compression",
@@ -103,8 +103,8 @@ INSTEAD: Mapping[str, str] = {
     "powermax_snapvx_unlink_limit": "remove it",
     "replication_devices": "use replication_device",
     "san_secondary_ip": "use san_ip",
-    "sf_allow_template_caching": "remove it: images are not used here",
-    "sf_template_account_name": "remove it: images are not used here",
+    "sf_allow_template_caching": "remove it; csi-cinderlib does not use images",
+    "sf_template_account_name": "remove it; csi-cinderlib does not use images",
     "sio_force_delete": "remove it",
     "sio_protection_domain_": "use powerflex_storage_pools, a list of DOMAIN:POOL",
     "sio_storage_pool_": "use powerflex_storage_pools, a list of DOMAIN:POOL",
@@ -113,7 +113,7 @@ INSTEAD: Mapping[str, str] = {
     "storwize_volume_group": "it never worked; remove it",
     "tintri_": _TINTRI,
     "vmax_snapvx_unlink_limit": "remove it",
-    "volume_tmp_dir": "remove it: images are not used here",
+    "volume_tmp_dir": "remove it; csi-cinderlib does not use images",
     "vsp_": _VSP,
     "xiv_ds8k_proxy": "remove it, or use proxy",
     "xiv_proxy": "remove it, or use proxy",

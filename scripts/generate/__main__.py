@@ -24,8 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=f"Write generated files.\n\ntargets:\n{listing}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("targets", nargs="+", choices=TARGETS, metavar="TARGET", help="one or several of these")
-    parser.add_argument("--root", type=Path, default=ROOT, help="write below this directory, not into the repository")
+    parser.add_argument("targets", nargs="+", choices=TARGETS, metavar="TARGET", help="one or more of these")
+    parser.add_argument("--root", type=Path, default=ROOT, help="write to this directory instead of the repository")
     args = parser.parse_args(arguments)
     for target in args.targets:
         output(target).write(args.root)

@@ -27,7 +27,7 @@ def _index(known: Catalogue) -> str:
     parts = [
         f"# Drivers\n\nThe {len(known.drivers) - 2} volume drivers of Cinder {known.cinder}, NetApp's common driver, and the file "
         "driver of this package. `csi-cinderlib drivers NAME` shows the same information. "
-        f"All drivers also have [these options]({COMMON}). [Arrays by vendor](../vendors/README.md) tells how to prepare an array and its nodes.\n\n"
+        f"All drivers also have [these options]({COMMON}). [Arrays by vendor](../vendors/README.md) describes how to prepare an array and its nodes.\n\n"
         "Drivers that Cinder no longer supports need `enable_unsupported_driver: true`.\n"
     ]
     for vendor, members in groupby(known.drivers, key=_vendor):

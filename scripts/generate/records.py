@@ -57,6 +57,6 @@ def _type(schema: Mapping[str, Any]) -> str:
 
 
 def _tables() -> Iterator[tuple[str, ...]]:
-    words = {"RESTRICT": "keeps it from being removed", "CASCADE": "goes with it"}
+    words = {"RESTRICT": "prevents its removal", "CASCADE": "removed with it"}
     for kind, name in NAMES.items():
         yield kind_name(kind), f"`{name}`", words.get(ON_DELETE.get(kind, ""), "")

@@ -180,7 +180,7 @@ def _back_end(each: Family, drivers: list[Driver], known: Catalogue) -> str:
 
 
 def _written(option: Option, text: str) -> Any:
-    """A value for the example: text stays text, also where YAML would read a number."""
+    """A value for the example: text stays text, even where YAML would read a number."""
     return text if option.type == "text" and not option.multiple else yaml.safe_load(text)
 
 

@@ -62,7 +62,7 @@ class Share:
         self._tell("hang data")
 
     def wait_until_asked(self) -> None:
-        """Until it was asked something that it does not answer: whoever asked waits, and cannot be killed."""
+        """Until it received a request that it does not answer: whoever asked waits, and cannot be killed."""
         self._tell("asked?")
 
     def answer(self) -> None:

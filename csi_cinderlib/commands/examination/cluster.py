@@ -1,4 +1,4 @@
-"""What a controller needs from its Kubernetes cluster: rights, custom resources, sidecars, the lease and the clock. Reads only."""
+"""What a controller needs from its Kubernetes cluster: permissions, custom resources, sidecars, the lease and the clock. Reads only."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
                 yield unknown(_NAMES[look.__name__], str(error))
 
 
-_NAMES = {"_rights": "rights", "_definitions": "custom resources", "_lease": "lease", "_pods": "sidecars"}
+_NAMES = {"_rights": "permissions", "_definitions": "custom resources", "_lease": "lease", "_pods": "sidecars"}
 
 
 def _server(client: Client) -> Iterator[Finding]:
@@ -94,7 +94,7 @@ def judge_clock(date: str, now: datetime) -> Finding:
     try:
         skew = (now - parsedate_to_datetime(date)).total_seconds()
     except (ValueError, TypeError):
-        return unknown("clock", "the API server's answer has no valid Date header")
+        return unknown("clock", "the API server's response has no valid Date header")
     skew = 0.0 if 0 <= skew < 1 else skew
     detail = f"differs from the API server's clock by {abs(skew):.0f} s"
     if abs(skew) <= _SKEW_NOTED:
@@ -122,13 +122,17 @@ def _rights(client: Client, namespace: str, uses_store: bool) -> Iterator[Findin
             denied.setdefault(_shown(attributes), []).append(attributes["verb"])
     for resource, verbs in denied.items():
         advice = "apply the chart's roles (charts/csi-cinderlib/templates/rbac-controller.yaml)"
-        yield problem("rights", f"missing right: {', '.join(verbs)} {resource} in {namespace}", advice, required=True)
+        yield problem(
+            "permissions", f"missing permission: {', '.join(verbs)} {resource} in {namespace}", advice, required=True
+        )
     if not denied:
-        yield ok("rights", f"all {len(asked)} rights of the controller's role in {namespace} are granted")
+        yield ok("permissions", f"all {len(asked)} permissions of the controller's role in {namespace} are granted")
     for path, what in _IN_CLUSTER:
         if not _may(client, path):
             yield note(
-                "rights", f"missing right: {path['verb']} {_shown(path)}; {what}", "apply the chart's ClusterRole"
+                "permissions",
+                f"missing permission: {path['verb']} {_shown(path)}; {what}",
+                "apply the chart's ClusterRole",
             )
 
 

@@ -1,4 +1,4 @@
-"""The machine itself: rights, devices, udev, mounts, clock, limits and security modules."""
+"""The machine itself: permissions, devices, udev, mounts, clock, limits and security modules."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def _ask(host: Host) -> tuple[str, str]:
     if not host.is_hidden and "multipathd" not in host.processes():
         return "", "is not running"
     answer, why = try_says(host, ("multipathd", "show", "daemon"))
-    return answer.strip(), f"does not answer ({why or 'empty answer'})"
+    return answer.strip(), f"does not respond ({why or 'empty response'})"
 
 
 def _settings(host: Host, *, is_running: bool, required: bool) -> Iterator[Finding]:

@@ -71,7 +71,7 @@ def attempt(portal: Portal) -> str:
     try:
         socket.create_connection((portal.host, portal.port), CONNECT_SECONDS).close()
     except TimeoutError:
-        return f"no answer within {CONNECT_SECONDS:g} s"
+        return f"no response within {CONNECT_SECONDS:g} s"
     except (OSError, UnicodeError) as error:
         return str(getattr(error, "strerror", None) or error)
     return ""

@@ -52,7 +52,7 @@ def describe(name: str, driver: str, capabilities: BackendCapabilities, stats: B
     if str(stats.raw.get("backend_state", "up")).lower() == "down":
         yield problem(what, "its driver reports state down", _NOT_REACHED, required=True)
     if driver != LOOPFILE_DRIVER:
-        detail = "the account's right to create and delete volumes was not checked"
+        detail = "the account's permission to create and delete volumes was not checked"
         yield unknown(what, detail, "create a volume with a test claim")
     for pool in stats.pools:
         yield judge_pool(name, pool)

@@ -55,9 +55,9 @@ def _sql(settings: Settings, *, has_schema: bool) -> Iterator[Finding]:
     if location.is_file:
         yield judge_file(location.file)
     elif has_schema:
-        yield ok("store rights", "this user may insert, change and delete rows in each table")
+        yield ok("store access", "this user may insert, change and delete rows in each table")
     else:
-        yield unknown("store rights", "the right to create tables was not checked", "run `csi-cinderlib migrate`")
+        yield unknown("store access", "permission to create tables was not checked", "run `csi-cinderlib migrate`")
 
 
 def judge_file(file: Path) -> Finding:
@@ -65,16 +65,16 @@ def judge_file(file: Path) -> Finding:
     folder = next(place for place in file.absolute().parents if place.exists())
     if file.exists() and not os.access(file, os.W_OK):
         return problem(
-            "store rights", f"{file} is not writable by this user", "run it as the service's user", required=True
+            "store access", f"{file} is not writable by this user", "run it as the service's user", required=True
         )
     if not os.access(folder, os.W_OK | os.X_OK):
         return problem(
-            "store rights",
+            "store access",
             f"this user cannot create files in {folder}",
             "run it as the service's user",
             required=True,
         )
-    return ok("store rights", f"this user can write in {folder}")
+    return ok("store access", f"this user can write in {folder}")
 
 
 def judge_lease(store: Store) -> Finding:

@@ -45,10 +45,10 @@ STORAGE_CLASS: Sequence[Parameter] = (
     Parameter("type", "Volume type of the configuration. Its extra specs and QoS specs apply to the volume.", "gold"),
     Parameter(
         EXTRA_SPECS,
-        "Cinder extra spec for the driver, without the prefix. Overrides the one of `type`.",
+        "Cinder extra spec for the driver, without the prefix. Overrides the value of `type`.",
         "netapp_thin_provisioned: 'true'",
     ),
-    Parameter(QOS, "Cinder QoS spec, without the prefix. Overrides the one of `type`.", "maxIOPS: '500'"),
+    Parameter(QOS, "Cinder QoS spec, without the prefix. Overrides the value of `type`.", "maxIOPS: '500'"),
     Parameter(
         "mkfsOptions",
         "Additional arguments for mkfs, split into words as a shell does. Arguments that mkfs cannot use are refused.",

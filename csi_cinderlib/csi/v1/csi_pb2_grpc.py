@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class IdentityStub:
-    """Who is this, what can it do, is it ready? Served by every process, also while the rest is starting.
+    """Who is this, what can it do, is it ready? Served by every process, even while the rest is starting.
     """
 
     def __init__(self, channel):
@@ -53,7 +53,7 @@ class IdentityStub:
 
 
 class IdentityServicer:
-    """Who is this, what can it do, is it ready? Served by every process, also while the rest is starting.
+    """Who is this, what can it do, is it ready? Served by every process, even while the rest is starting.
     """
 
     def GetPluginInfo(self, request, context):
@@ -102,7 +102,7 @@ def add_IdentityServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Identity:
-    """Who is this, what can it do, is it ready? Served by every process, also while the rest is starting.
+    """Who is this, what can it do, is it ready? Served by every process, even while the rest is starting.
     """
 
     @staticmethod

@@ -41,7 +41,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class IdentityStub:
-    """Who is this, what can it do, is it ready? Served by every process, also while the rest is starting."""
+    """Who is this, what can it do, is it ready? Served by every process, even while the rest is starting."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -54,7 +54,7 @@ class IdentityStub:
 
 @_typing.type_check_only
 class IdentityAsyncStub(IdentityStub):
-    """Who is this, what can it do, is it ready? Served by every process, also while the rest is starting."""
+    """Who is this, what can it do, is it ready? Served by every process, even while the rest is starting."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetPluginInfo: _aio.UnaryUnaryMultiCallable[_csi_pb2.GetPluginInfoRequest, _csi_pb2.GetPluginInfoResponse]  # type: ignore[assignment]
@@ -63,7 +63,7 @@ class IdentityAsyncStub(IdentityStub):
     """Answers ready=false while starting. An error code would make the sidecars give up."""
 
 class IdentityServicer(metaclass=_abc_1.ABCMeta):
-    """Who is this, what can it do, is it ready? Served by every process, also while the rest is starting."""
+    """Who is this, what can it do, is it ready? Served by every process, even while the rest is starting."""
 
     @_abc_1.abstractmethod
     def GetPluginInfo(

@@ -205,7 +205,7 @@ def _backend_schema() -> Json:
         "driver": field("string", "The class of the Cinder driver."),
     }
     status = {
-        "ready": field("boolean", "The back end is set up and responded when last asked."),
+        "ready": field("boolean", "The back end is set up and responded when last polled."),
         "reason": field("string", "Why the back end is not ready, or another problem."),
         "protocol": field("string", "The storage protocol: iSCSI, FC, NVMe-oF, ceph ..."),
         "totalGiB": field(

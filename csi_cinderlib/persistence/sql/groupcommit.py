@@ -27,7 +27,7 @@ class Job(Generic[T]):
 
 
 class GroupCommit(Generic[T]):
-    """One caller leads: it writes the jobs of all waiting callers, then the first caller that came meanwhile becomes the leader.
+    """One caller leads: it writes the jobs of all waiting callers, then the first caller that came in the meantime becomes the leader.
 
     There is no separate thread, so a single caller writes at once without a hand-over.
 

@@ -98,7 +98,7 @@ def _create(connection: Connection) -> None:
 
 
 def upgrade(connection: Connection) -> None:
-    """Run the missing migrations, also after an interrupted run."""
+    """Run the missing migrations, even after an interrupted run."""
     from alembic import command
     from alembic.config import Config
 

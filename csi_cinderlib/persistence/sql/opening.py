@@ -61,7 +61,7 @@ def look(
 
 @contextmanager
 def read(options: Mapping[str, object], *, state_dir: Path, sealer: Sealer | None) -> Iterator[Store]:
-    """Read a consistent state of the records in one thread, also while other processes use them. Needs only read privileges.
+    """Read a consistent state of the records in one thread, even while other processes use them. Needs only read privileges.
 
     Raises:
         ConfigurationError: there is no metadata store, or its schema is not current.

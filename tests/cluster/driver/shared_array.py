@@ -34,7 +34,10 @@ _LOOK_SECONDS = 0.1
 
 def values(folder: Path) -> dict[str, Any]:
     """The chart's, for an array whose file is in this folder. Because the local back end is shared as well, there is a standby."""
-    options = {"nothing_array_file": f"{_MOUNTED}/{_file(folder).name}", "nothing_delay": DELAY}
+    options = {
+        "nothing_array_file": f"{_MOUNTED}/{_file(folder).name}",
+        "nothing_delay": str(DELAY),
+    }  # text: the chart cannot know the type of an option that no driver of Cinder has
     mounted = {"array": (folder, _MOUNTED), "fakes": (images.ROOT / "tests", f"{_TESTS}/tests")}
     return {
         "localBackend": {"shared": True},

@@ -47,7 +47,7 @@ def test_a_cluster_that_gives_all_rights_is_good(namespace: Namespace, tmp_path:
     assert code == 0, found
     assert [row["level"] for row in of(found, "Kubernetes")] == ["ok"]
     assert [row["level"] for row in of(found, "clock")] == ["ok"]
-    assert of(found, "rights")[0]["detail"].startswith("all ")
+    assert of(found, "permissions")[0]["detail"].startswith("all ")
     assert of(found, "custom resources")[0]["detail"] == "cinderlib.io is served as v1"
     assert "does not exist: no controller has been active yet" in of(found, "lease")[0]["detail"]
 
@@ -76,8 +76,8 @@ def test_a_right_that_is_missing_is_bad_and_named(namespace: Namespace, tmp_path
     namespace.grant("poor", "poor", [rule for rule in controller_rules() if "deletecollection" not in rule["verbs"]])
     code, found = check(namespace, tmp_path, namespace.server.write_kubeconfig(tmp_path / "poor", token))
     assert code == 1
-    (row,) = [row for row in of(found, "rights") if row["level"] == "bad"]
-    assert row["detail"] == f"may not deletecollection attachments (cinderlib.io) in {namespace.name}"
+    (row,) = [row for row in of(found, "permissions") if row["level"] == "bad"]
+    assert row["detail"] == f"missing permission: deletecollection attachments (cinderlib.io) in {namespace.name}"
 
 
 def test_the_holder_of_the_lease_is_shown(namespace: Namespace, tmp_path: Path) -> None:

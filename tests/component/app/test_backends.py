@@ -247,9 +247,9 @@ def served(run: Run, file: Path) -> tuple[RunningBackends, RemoteBackend]:
     ("options", "driver", "reason"),
     [
         ("nothing_poools: [second]", NOTHING, "backends.well.options.nothing_poools: is not an option of this driver"),
-        ("nothing_port: '99999999'", NOTHING, "backends.well.options.nothing_port: does not fit"),
+        ("nothing_port: '99999999'", NOTHING, "backends.well.options.nothing_port: invalid value"),
         ("", "not_there.Driver", "there is no driver 'not_there.Driver'"),
-        ("", "tests.support.fakes.dying.DyingDriver", "its driver's process ended with exit code 3"),
+        ("", "tests.support.fakes.dying.DyingDriver", "the driver process exited with code 3"),
     ],
     ids=["option", "value", "driver", "crash"],
 )
@@ -354,7 +354,7 @@ def test_a_file_that_is_named_otherwise_is_told_once(
     running, _ = run(directory=str(directory))
     running.refresh()
     messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert messages == ["back end file ignored"]
+    assert [message.partition(" path=")[0] for message in messages] == ["back end file ignored"]
 
 
 def test_every_reason_has_a_figure() -> None:

@@ -172,7 +172,7 @@ def test_one_that_hangs_holds_up_no_other_and_is_asked_once(
     clock.now += PATIENCE + 1
     found = by_name(observations.look())
     assert not has_answered.is_set()
-    assert found["seen-hanging"].reason == "has not answered for 20 seconds"
+    assert found["seen-hanging"].reason == "has not responded for 20 s"
     assert found["seen-well"].ready
     assert asked == [1]
     assert lines(caplog) == [("warning", "back end not responding", "seen-hanging")]
@@ -207,7 +207,7 @@ def test_an_array_whose_answers_take_long_is_given_thrice_their_time(
         clock.now = asked_at + patience
         assert observations.look()[0].ready
         clock.now += 1
-        assert observations.look()[0].reason == f"has not answered for {patience:.0f} seconds"
+        assert observations.look()[0].reason == f"has not responded for {patience:.0f} s"
         clock.now = asked_at + needs
         turn.set()
         wait_for(lambda: not asking("seen-slow"))
@@ -291,7 +291,7 @@ def test_a_failure_that_took_long_does_not_make_anybody_more_patient(
     observations.look()
     for turn in turns:
         clock.now += 3 * _UNKNOWN + 1
-        assert observations.look()[0].reason == "has not answered for 60 seconds"
+        assert observations.look()[0].reason == "has not responded for 60 s"
         clock.now += 100
         turn.set()
         wait_for(lambda: not asking("seen-twice"))

@@ -342,7 +342,7 @@ def test_a_loop_device_of_unknown_origin_stays_known_while_its_files_disk_is_unm
         mounts.unmount(str(disk.path), lazy=True)
         with pytest.raises(
             HostError,
-            match=f"cannot detach {file}: it is out of reach, and {device} is attached to a file of that name",
+            match=f"cannot detach {file}: it cannot be reached, and {device} is attached to a file with that name",
         ):
             initiator.disconnect(given)
         mounts.bind(str(kept), str(disk.path))

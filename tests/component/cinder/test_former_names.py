@@ -59,7 +59,7 @@ def test_a_removed_option_is_refused_with_its_history_and_no_guess(make: MakeBac
 
 def test_another_vendors_former_option_says_that_the_driver_lacks_it(make: MakeBackend) -> None:
     said = refused(make, RBD, san_rest_port="8443")
-    assert "was renamed to san_api_port in Cinder 15.0 (Train), which this driver does not support" in said
+    assert "was renamed to san_api_port in Cinder 15.0 (Train), which the driver does not support" in said
 
 
 def test_a_removed_value_is_refused_with_its_history(make: MakeBackend) -> None:

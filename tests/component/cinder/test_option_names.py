@@ -112,7 +112,7 @@ def test_an_unknown_default_for_all_back_ends_is_logged(make: MakeBackend, caplo
 
 
 def test_two_names_of_one_option_are_refused(make: MakeBackend) -> None:
-    with pytest.raises(ConfigurationError, match="is another name for the option"):
+    with pytest.raises(ConfigurationError, match="is another name of option"):
         make(
             "lvm",
             driver=LVM,

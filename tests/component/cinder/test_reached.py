@@ -21,10 +21,10 @@ UNREACHED = "tests.support.fakes.unreached."
         ("ZeroDriver", "the driver reports no capacity; the array may be unreachable"),
         (
             "UnknownDriver",
-            "the driver reports no capacity; last error logged: no answer from 192.0.2.9, login admin/[*]{3}",
+            "the driver reports no capacity; last error logged: no response from 192.0.2.9, login admin/[*]{3}",
         ),
         ("DownDriver", "the driver reports that the back end is down"),
-        ("EmptyDriver", "the driver reported no statistics; last error logged: no answer from 192.0.2.9"),
+        ("EmptyDriver", "the driver reported no statistics; last error logged: no response from 192.0.2.9"),
     ],
 )
 def test_it_is_not_ready(make: MakeBackend, driver: str, words: str) -> None:
@@ -68,8 +68,8 @@ def test_a_message_that_cannot_be_formatted_does_not_fail_the_driver() -> None:
         logging.getLogger().handlers[-1].handle(
             logging.LogRecord("driver", logging.ERROR, "", 0, "code %d", ("no number",), None)
         )
-        logging.getLogger("driver").error("no answer")
-    assert errors == ["no answer"]
+        logging.getLogger("driver").error("no response")
+    assert errors == ["no response"]
 
 
 def test_only_errors_of_the_own_thread_count() -> None:

@@ -184,7 +184,7 @@ def test_a_reference_to_nothing_is_named_with_the_way_to_write_a_dollar_sign(mak
 def test_a_name_with_dashes_is_the_same_option(make: MakeBackend) -> None:
     made: Any = make("array", **{"nothing-capacity-gb": "7"})
     assert made.driver.configuration.nothing_capacity_gb == "7"
-    with pytest.raises(ConfigurationError, match=r"is the same option as nothing.capacity.gb, which is also set"):
+    with pytest.raises(ConfigurationError, match=r"is another name of option nothing.capacity.gb, which is also set"):
         make("twice", **{"nothing-capacity-gb": "7", "nothing_capacity_gb": "7"})
 
 

@@ -133,7 +133,7 @@ def test_back_ends_that_hang_are_given_up_together_and_the_others_described(tmp_
     outcome = check(tmp_path, *hanging, GOOD % (tmp_path / "volumes"), words=["--timeout", "12"])
     assert time.monotonic() - began < 65, "one after the other, they take 72 seconds"
     assert outcome.returncode == 1
-    assert outcome.stdout.count("set-up did not finish within 12 seconds") == 6
+    assert outcome.stdout.count("set-up did not finish within 12 s") == 6
     assert "pool good/one " in outcome.stdout
 
 
@@ -223,7 +223,7 @@ def test_a_database_in_a_file_is_examined_and_left_as_it_is(tmp_path: Path) -> N
     before = (state_dir / "metadata.db").read_bytes()
     outcome = check(tmp_path, GOOD % (tmp_path / "volumes"), words=["-o", "json"])
     schema = {row["what"]: row["level"] for row in rows(outcome)}
-    assert (schema["store schema"], schema["store rights"]) == ("ok", "ok")
+    assert (schema["store schema"], schema["store access"]) == ("ok", "ok")
     assert (state_dir / "metadata.db").read_bytes() == before
 
 
@@ -275,7 +275,7 @@ def test_problems_of_loading_and_of_drivers_are_shown_in_one_run(tmp_path: Path)
         ("back end both", "backends.both.options.volume_grup: is not an option"),
         ("back end wrong", "backends.wrong.options.volume_grup: is not an option"),
         ("back end c", "backends.c.options.volume_grup: is not an option"),
-        ("back end c", "backends.c.options.lvm_mirrors: does not fit"),
+        ("back end c", "backends.c.options.lvm_mirrors: invalid value"),
         ("back end d", "backends.d.options.volume_grup: is not an option"),
         ("back ends", "c.yaml: backends.c.optoins: unknown key 'optoins'"),
         ("back ends", "broken.yaml:1"),

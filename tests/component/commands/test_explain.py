@@ -78,8 +78,8 @@ shop/data
    ├─ object volume-v1: pool p
    ├─ attachment node-1 (a1): available, *d, node not registered
    └─ snapshots: 1
-not seen: host: this host is not a node of the driver; run the command on the node to see device and mounts
-not seen: back end: no driver is running with state directory STATE; start one, or select another directory with --config or --state-dir
+not examined: host: this host is not a node of the driver; run the command on the node to examine the device and mounts
+not examined: back end: no driver is running with state directory STATE; start one, or select another directory with --config or --state-dir
 
 Node node-1 is not registered, but the volume is attached to it.
   What to do: Start the driver's node plugin there. If the node is gone for good, delete its Node object; Kubernetes then detaches the volume.
@@ -113,7 +113,7 @@ def test_a_claim_without_a_volume_is_explained_by_its_events(
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("explain shop/none", "'shop/none': no claim, PersistentVolume or volume of this name was found"),
+        ("explain shop/none", "'shop/none': no claim, PersistentVolume or volume with this name was found"),
         ("explain v", "volume 'v': ambiguous; it matches:\n  v1  shop/data  available\n  v2  shop/more  creating"),
         ("describe volume v", "volume 'v': ambiguous; it matches:\n  v1  shop/data  pvc-1  available"),
         ("describe volume nope", "volume 'nope': not found by id, name or claim"),

@@ -53,7 +53,7 @@ def test_an_answer_that_breaks_off_is_not_taken_for_another_program(tmp_path: Pa
         listener.bind(str(tmp_path / admin.FILE))
         listener.listen()
         threading.Thread(target=_answer, args=(listener, b""), daemon=True).start()
-        with pytest.raises(running.Silent, match="broke off its answer"):
+        with pytest.raises(running.Silent, match="closed the connection during its response"):
             status(tmp_path)
 
 

@@ -183,7 +183,7 @@ def test_forget_removes_a_failed_record(state: Path, capsys: pytest.CaptureFixtu
 def test_restored_leaves_unfinished_work_alone(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("orphans restored", state) == 0
     told, *_ = capsys.readouterr().out.splitlines()
-    assert told == "left alone: volume 'v2' on back end 'local', which was creating"
+    assert told == "excluded from repair: volume 'v2' on back end 'local', which was creating"
     assert run("orphans list", state, "-o", "json") == 0
     (half,) = [row for row in json.loads(capsys.readouterr().out) if row["kind"] == "volume"]
     assert (half["status"], half["due"]) == ("error", False)

@@ -108,7 +108,7 @@ def test_a_directory_without_settings_is_refused_and_others_in_it_are_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(tmp_path / "d", {"README": "", "cinder.conf": "[DEFAULT]\n"})
-    assert "has no files named *.yaml, *.yml or *.json" in str(refusal([tmp_path / "d"]))
+    assert "has no files with names that end in .yaml, .yml or .json" in str(refusal([tmp_path / "d"]))
     write(tmp_path / "d", {"a.yaml": "workers: 7"})
     with caplog.at_level(logging.WARNING):
         assert load([tmp_path / "d"], environment={}).workers == 7
@@ -165,15 +165,15 @@ ODD: tuple[tuple[str, bytes, str], ...] = (
     ("literal-block.yaml", b"node_name: |-\n  a\n  b\nworkers: 7", ""),
     ("merge.yaml", b"log: &a {level: info}\nvolume_types: {a: {extra_specs: {<<: *a}}}\nworkers: 7", ""),
     ("braces.yaml", b"{}", ""),
-    ("empty.yaml", b"", "has no settings"),
-    ("comments.yaml", b"# workers: 7\n---\n", "has no settings"),
-    ("empty.json", b" \n", "has no settings"),
+    ("empty.yaml", b"", "contains no settings"),
+    ("comments.yaml", b"# workers: 7\n---\n", "contains no settings"),
+    ("empty.json", b" \n", "contains no settings"),
     ("latin.yaml", b"a: b\n\nc: caf\xe9", "is not UTF-8: byte 0xE9 at line 3"),
     ("latin-with-bom.yaml", b"\xef\xbb\xbfa: b\nc: caf\xe9", "is not UTF-8: byte 0xE9 at line 2"),
     ("utf16.yaml", "workers: 7".encode("utf-16"), "is in UTF-16"),
-    ("nel.yaml", "a: b\nnode_name: a\x85b".encode(), r"nel.yaml:2: has the character U+0085, a line break in YAML"),
-    ("ls.yaml", "node_name: 'a\u2028b'".encode(), "has the character U+2028"),
-    ("nul.yaml", b"node_name: a\0b", "nul.yaml:1: has the character U+0000"),
+    ("nel.yaml", "a: b\nnode_name: a\x85b".encode(), r"nel.yaml:2: contains the character U+0085, a line break in YAML"),
+    ("ls.yaml", "node_name: 'a\u2028b'".encode(), "contains the character U+2028"),
+    ("nul.yaml", b"node_name: a\0b", "nul.yaml:1: contains the character U+0000"),
     ("binary.yaml", bytes(range(128, 256)), "is not UTF-8"),
     ("tab.yaml", b"log:\n\tlevel: info", "tab.yaml:2:1: found a tab"),
     ("two.yaml", b"workers: 7\n---\nworkers: 8\n", "two.yaml:2:1: second document found"),
@@ -190,7 +190,7 @@ ODD: tuple[tuple[str, bytes, str], ...] = (
     ("circle.yaml", b"a: &a [*a]", "an alias must not refer to a node around it"),
     ("chain.yaml", b"a0: &a0 [x]\n" + b"".join(b"a%d: &a%d [*a%d]\n" % (n, n, n - 1) for n in range(1, 99)), "nested more"),
     ("anchors.yaml", b"a: &a x\nb: &a y\nc: *a", "anchor defined twice"),
-    ("surrogate.json", b'{"node_name": "a\\ud83d"}', "half of a surrogate pair"),
+    ("surrogate.json", b'{"node_name": "a\\ud83d"}', "an unpaired surrogate"),
     ("key.yaml", b"[a]: b", "a key must be text"),
     ("merged.yaml", b"<<: 7", "<< must be followed by a mapping"),
     ("large.yaml", b"#" * 2**20 + b"\n", "must not be larger than 1024 KiB"),

@@ -140,7 +140,7 @@ def test_a_renamed_option_is_found(old: str, new: str, since: str) -> None:
     [
         ("eqlx_group_name", "removed in Cinder 16.0 (Ussuri); it belonged to cinder.volume.drivers.dell_emc.ps"),
         ("netapp_vfiler", "removed in Cinder 12.0 (Queens); Data ONTAP in 7-Mode is no longer supported"),
-        ("cinder_dell_emc_config_file", "removed in Cinder 13.0 (Rocky); write san_ip"),
+        ("cinder_dell_emc_config_file", "removed in Cinder 13.0 (Rocky); set san_ip"),
         ("zadara_user", "removed in Cinder 18.0 (Wallaby); use zadara_access_key"),
         ("hitachi_horcm_numbers", "use hitachi_storage_id"),
         ("iet_conf", "removed in Cinder 25.0 (2024.2)"),

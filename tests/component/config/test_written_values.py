@@ -103,8 +103,8 @@ def test_escapes_of_json_are_one_character_in_yaml_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ('"a\\ud83d"', "half of a surrogate pair"),
-        ('"a\\0"', "p: has a NUL"),
+        ('"a\\ud83d"', "an unpaired surrogate"),
+        ('"a\\0"', "p: contains a NUL"),
         ("{file: a, env: b}", "p: has file and env"),
     ],
 )

@@ -102,7 +102,7 @@ def test_directories_are_read_in_oslo_s_order(tmp_path: Path) -> None:
     [
         (b"[DEFAULT]\n\xe9=1\n", "line 2 is not UTF-8: byte 0xE9"),
         ("[DEFAULT]\n".encode("utf-16"), "UTF-16"),
-        (b"[DEFAULT]\na=\0b\n", "line 2 has a NUL"),
+        (b"[DEFAULT]\na=\0b\n", "line 2 contains a NUL"),
         (b"#" * (2**20 + 1), "larger than 1024 KiB"),
     ],
 )

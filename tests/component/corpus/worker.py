@@ -37,7 +37,7 @@ class Worker:
             assert self._process.stdout is not None
             print(file, file=self._process.stdin, flush=True)
             answer = self._process.stdout.readline().strip()
-            assert answer, f"{file.name}: no answer within {SECONDS} seconds"
+            assert answer, f"{file.name}: no response within {SECONDS} seconds"
             self._seen[file] = pickle.loads(base64.b64decode(answer))  # from our own child
         found = self._seen[file]
         if isinstance(found, Exception):

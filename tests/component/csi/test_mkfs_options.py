@@ -46,11 +46,16 @@ BAD = [
         "cannot set orphan_file feature without a journal",
     ),
     ("ext4", "-E nonsense", "'-E nonsense'", "Bad option(s) specified: nonsense"),
-    ("ext4", "-O journal_dev", "'-O journal_dev'", "it would make jbd, not ext4"),
-    ("ext4", "-E offset=1048576", "'-E offset=1048576'", "it would make nothing known, not ext4"),
+    ("ext4", "-O journal_dev", "'-O journal_dev'", "it would create jbd instead of ext4"),
+    ("ext4", "-E offset=1048576", "'-E offset=1048576'", "it would create no known file system instead of ext4"),
     ("xfs", "-b size=512", "'-b size=512'", "Minimum block size for CRC enabled filesystems is 1024 bytes"),
     ("xfs", "-b size=1024", "'-b size=1024'", "block size 1024 cannot be smaller than sector size 4096"),
-    ("xfs", "-s size=512", "'-s size=512'", "sectors of 512 bytes are smaller than those of the device"),
+    (
+        "xfs",
+        "-s size=512",
+        "'-s size=512'",
+        "the sector size of 512 bytes is smaller than that of the device (4096 bytes)",
+    ),
     ("xfs", "-l size=2g", "'-l size=2g'", "Invalid value 2g for -l size option. Value is too large"),
     ("xfs", "-d agcount=100000", "'-d agcount=100000'", "agsize (3 blocks) too small, need at least 4096 blocks"),
     (
@@ -71,7 +76,7 @@ BAD = [
     ),
     ("btrfs", "-n 16k --csum speedy", "'--csum speedy'", "unknown csum type speedy"),
     ("btrfs", "-O nonsense", "'-O nonsense'", "unrecognized filesystem feature 'nonsense'"),
-    ("btrfs", "-O list-all", "'-O list-all'", "it would make nothing known, not btrfs"),
+    ("btrfs", "-O list-all", "'-O list-all'", "it would create no known file system instead of btrfs"),
     (
         "btrfs",
         "-b 2G",

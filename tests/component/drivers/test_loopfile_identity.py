@@ -146,7 +146,9 @@ def test_a_pool_whose_disk_is_not_there_at_the_start_is_refused(set_up: Make, mo
     if there == "another pool":
         set_up_elsewhere(directory)
     before = visible(directory)
-    with pytest.raises(Exception, match=rf"{directory} was pool .* is mounted\. To use a different pool at this path"):
+    with pytest.raises(
+        Exception, match=rf"{directory}: it was pool .* is mounted\. To use a different pool at this path"
+    ):
         set_up(str(directory))
     assert visible(directory) == before
 

@@ -37,7 +37,7 @@ def fake_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeTool:
     return FakeTool(tmp_path / "bin")
 
 
-@pytest.mark.parametrize(("script", "said"), [("exit 0", "nothing known"), ("exec mkfs.ext4 -q $3", "ext4")])
+@pytest.mark.parametrize(("script", "said"), [("exit 0", "no known file system"), ("exec mkfs.ext4 -q $3", "ext4")])
 def test_mkfs_is_not_believed_until_its_file_system_is_there(
     loop: Loop, fake_tool: FakeTool, script: str, said: str
 ) -> None:

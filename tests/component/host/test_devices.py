@@ -346,7 +346,7 @@ def test_a_replaced_file_does_not_match_the_file_of_the_loop_device(loop: Loop, 
     assert not shows(device, file)
     file.write_bytes(bytes(8 * MIB))
     assert not shows(device, file)
-    with pytest.raises(HostError, match="cannot look for the file"):
+    with pytest.raises(HostError, match="cannot find the file"):
         shows(device, file / "below")
     with pytest.raises(HostError, match="cannot identify"):
         shows("/dev/loop987654", file)
@@ -387,6 +387,6 @@ def test_no_loop_device_is_left_of_a_file_that_goes_out_of_reach_meanwhile(
         return number
 
     monkeypatch.setattr(devices, "_configure_free", configure)
-    with pytest.raises(HostError, match=f"cannot look for the loop device of {file}: No such file"):
+    with pytest.raises(HostError, match=f"cannot find the loop device of {file}: No such file"):
         devices.attach_file(str(file))
     assert loops.below(str(tmp_path)) == {}

@@ -267,7 +267,7 @@ def test_mounts_of_a_device_are_looked_for_among_those_given(
     assert mounts.by_device(device, among=()) == ()
     renamed = replace(here, source="/dev/missing")
     assert mounts.by_device(device, among=(renamed,)) == (renamed,)
-    with pytest.raises(HostError, match="cannot look for mounts of /dev/missing"):
+    with pytest.raises(HostError, match="cannot list the mounts of /dev/missing"):
         mounts.by_device("/dev/missing")
 
 

@@ -98,7 +98,7 @@ def test_work_that_does_not_end_in_time_is_left(hanging: Hanging) -> None:
 def test_a_source_that_hangs_is_asked_once_whatever_is_asked(hanging: Hanging) -> None:
     patience = impatient()
     for key in ("a", "b", "a"):
-        with pytest.raises(NoAnswer, match=rf"^{SHARE} has not answered for \d+ s"):
+        with pytest.raises(NoAnswer, match=rf"^{SHARE} has not responded for \d+ s"):
             patience.look(SHARE, key, hanging)
     with pytest.raises(NoAnswer):
         patience.carry_out(SHARE, hanging)
@@ -148,7 +148,7 @@ def test_callers_that_wait_for_one_source_leave_threads_to_the_others(hanging: H
         patient = callers.submit(patience.look, SHARE, "a", hanging)
         calls = [callers.submit(look_in_crowd, patience, SHARE, hanging) for _ in range(8)]
         eventually(lambda: sum(call.done() for call in calls) == 6)
-        with pytest.raises(OperationPending, match=rf"^{SHARE} has not answered for \d+ s, and many calls wait"):
+        with pytest.raises(OperationPending, match=rf"^{SHARE} has not responded for \d+ s, and many calls wait"):
             look_in_crowd(patience, SHARE, hanging)
         assert look_in_crowd(patience, "/srv/other", lambda: "other") == "other"
         assert not patience.is_hanging(SHARE), "it may be slow"

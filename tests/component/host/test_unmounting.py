@@ -181,7 +181,7 @@ def test_a_mount_cannot_be_verified_without_file_descriptors(target: str) -> Non
 def test_without_file_descriptors_no_device_is_taken_for_gone(loop: Callable[..., str]) -> None:
     item = replace(parse_line(LINE), device=Path(loop()).stat().st_rdev)
     assert not mounts.is_dead(item)
-    with no_more_files(), pytest.raises(HostError, match="cannot look for the device of /mnt: Too many open files"):
+    with no_more_files(), pytest.raises(HostError, match="cannot find the device of /mnt: Too many open files"):
         mounts.is_dead(item)
 
 

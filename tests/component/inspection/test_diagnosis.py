@@ -128,19 +128,19 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ),
     (
         "creating-for-long",
-        "Volume v1 has been in creation for 40m, and the call is no longer repeated.",
+        "Volume v1 has been in status creating for 40m, and the call is no longer repeated.",
         "`csi-cinderlib orphans fix v1`",
         record(status=Status.CREATING),
     ),
     (
         "creating",
-        "Volume v1 has been in creation for 2m.",
+        "Volume v1 has been in status creating for 2m.",
         "Wait",
         record(status=Status.CREATING, created_at=RECENT),
     ),
     (
         "name-taken",
-        "may have an object 'volume-v1' already: volume-v1 exists",
+        "may already have an object 'volume-v1': volume-v1 exists",
         "`csi-cinderlib orphans forget v1`",
         record(status=Status.ERROR, name_taken="volume-v1 exists"),
     ),
@@ -208,7 +208,7 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     (
         "claim-not-found",
         "Claim shop/data does not exist.",
-        "Check its name.",
+        "Check the name and the namespace.",
         {**pending(), "claim": Claim(namespace="shop", name="data")},
     ),
     (
@@ -279,10 +279,10 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ),
     (
         "mount-faulty",
-        "The mount on host worker-1 does not work: the file system does not answer: Stale file handle.",
+        "The mount on host worker-1 does not work: the file system does not respond: Stale file handle.",
         "Restore the share or device",
         host(
-            mounts=(Mounted(path="/s", present=True, problem="the file system does not answer: Stale file handle"),),
+            mounts=(Mounted(path="/s", present=True, problem="the file system does not respond: Stale file handle"),),
         ),
     ),
     (
@@ -315,19 +315,19 @@ def test_a_volume_without_a_fault_is_healthy() -> None:
 
 
 def test_what_was_not_seen_is_not_called_healthy() -> None:
-    (only,) = diagnose(replace(WELL, unseen={"Kubernetes": "no answer", "host": "not a node"}))
-    assert (only.code, only.next_step) == ("nothing-found", "These parts were not seen: Kubernetes, host.")
+    (only,) = diagnose(replace(WELL, unseen={"Kubernetes": "no response", "host": "not a node"}))
+    assert (only.code, only.next_step) == ("nothing-found", "Not examined: Kubernetes, host.")
 
 
 @pytest.mark.parametrize("part", ["store", "attachments"])
 def test_a_stage_record_is_not_called_stale_where_attachments_are_not_seen(part: str) -> None:
-    seen = replace(WELL, record=None, attachments=(), cluster_attachments=(), unseen={part: "no answer"})
+    seen = replace(WELL, record=None, attachments=(), cluster_attachments=(), unseen={part: "no response"})
     assert "stage-without-attachment" not in {item.code for item in diagnose(seen)}
 
 
 @pytest.mark.parametrize("part", ["Kubernetes", "VolumeAttachments"])
 def test_a_volume_is_not_called_attached_elsewhere_where_the_cluster_is_not_seen(part: str) -> None:
-    seen = replace(WELL, **attachment(node_id="worker-9"), registered={}, host=None, unseen={part: "no answer"})
+    seen = replace(WELL, **attachment(node_id="worker-9"), registered={}, host=None, unseen={part: "no response"})
     assert [item.code for item in diagnose(seen)] == ["nothing-found"]
 
 

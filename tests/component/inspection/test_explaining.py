@@ -47,7 +47,7 @@ def sources(store: Store, state_dir: Path, backend: BackendState) -> Sources:
     ("state", "reason", "unseen"),
     [
         ("ready", "", None),
-        ("unknown", "process 7 did not answer within 10 s", "process 7 did not answer within 10 s"),
+        ("unknown", "process 7 did not respond within 10 s", "process 7 did not respond within 10 s"),
         ("unknown", "", "its state is unknown"),
     ],
 )

@@ -149,7 +149,7 @@ def test_a_caller_that_waited_for_a_report_in_vain_is_told(backend: LocalBackend
         questions.append(refresh)
         asked.set()
         answer.wait(60)
-        raise TimeoutError("no answer")
+        raise TimeoutError("no response")
 
     driver: Any = backend.driver
     driver.get_volume_stats = fail

@@ -139,11 +139,11 @@ def test_a_file_is_left_alone_by_a_retry_after_the_shares_could_not_be_looked_at
     wanted = replace(makers.volume(backend="other"), id=volume.id)
 
     def fail() -> None:
-        raise OSError("the server does not answer")
+        raise OSError("the server does not respond")
 
     with monkeypatch.context() as patched:
         patched.setattr(other.driver, "_ensure_shares_mounted", fail)
-        with pytest.raises(BackendError, match="does not answer"):
+        with pytest.raises(BackendError, match="does not respond"):
             other.create_volume(wanted)
     assert records.page(Volume).records == ()
     with pytest.raises(NameTaken):

@@ -198,8 +198,8 @@ def test_a_group_snapshot_that_is_taken_late_is_deleted_when_nobody_wants_it(
     backend: LocalBackend, driver: Any, members: list[Snapshot], store: ObservedStore
 ) -> None:
     original = driver.create_group_snapshot
-    failing(driver, "create_group_snapshot", TimeoutError("no answer within 60 seconds"))
-    with pytest.raises(BackendUnavailable, match="no answer"):
+    failing(driver, "create_group_snapshot", TimeoutError("no response within 60 seconds"))
+    with pytest.raises(BackendUnavailable, match="no response"):
         backend.create_group_snapshot(record(), members)
     driver.create_group_snapshot = original
     (left,) = store.page(GroupSnapshot).records

@@ -81,7 +81,7 @@ def test_one_whose_members_have_ids_that_are_no_text_leaves_nothing(make: MakeBa
         return update, [{**one, "provider_id": {"lun": 7}} for one in updates]
 
     backend.driver.create_group_snapshot = answer
-    with pytest.raises(BackendError, match="gave provider_id a dict"):
+    with pytest.raises(BackendError, match="returned a dict for provider_id"):
         backend.create_group_snapshot(record(), members(volumes))
     assert (backend.driver.snapshots, backend.driver.groups, backend.driver.taken) == ({}, {}, {})
     assert left_over(store) == 0

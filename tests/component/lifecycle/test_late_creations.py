@@ -33,7 +33,7 @@ def answer_late(driver: Any, method: str) -> Callable[[], object]:
     def no_answer(*arguments: Any) -> Any:
         setattr(driver, method, original)
         waiting.append(lambda: original(*arguments))
-        raise TimeoutError("no answer within 60 seconds")
+        raise TimeoutError("no response within 60 seconds")
 
     setattr(driver, method, no_answer)
 
@@ -47,7 +47,7 @@ def test_a_volume_that_is_created_late_is_found_again(backend: LocalBackend, sto
     driver: Any = backend.driver
     carry_out = answer_late(driver, "create_volume")
     wanted = makers.volume()
-    with pytest.raises(BackendUnavailable, match="no answer"):
+    with pytest.raises(BackendUnavailable, match="no response"):
         backend.create_volume(wanted)
     carry_out()
     left = store.get(Volume, wanted.id)
@@ -75,7 +75,7 @@ def test_a_snapshot_that_is_taken_late_is_found_again(backend: LocalBackend, sto
     volume = backend.create_volume(makers.volume())
     carry_out = answer_late(driver, "create_snapshot")
     wanted = makers.snapshot(volume)
-    with pytest.raises(BackendUnavailable, match="no answer"):
+    with pytest.raises(BackendUnavailable, match="no response"):
         backend.create_snapshot(wanted)
     carry_out()
     assert backend.resume_create_snapshot(store.get(Snapshot, wanted.id)).status is Status.AVAILABLE

@@ -99,7 +99,7 @@ def test_what_is_missing_is_refused(name: str) -> None:
     ("changes", "why"),
     [
         ({"more": 1}, "unknown field 'more'"),
-        ({"size": MAX_SIZE + 1}, f"'size': must be a number of bytes from 0 to {MAX_SIZE}"),
+        ({"size": MAX_SIZE + 1}, f"'size': must be a number of bytes between 0 and {MAX_SIZE}"),
         ({"size": -1}, "'size': must be a number"),
         ({"formatting": "perhaps"}, "'formatting': must be one of never-formatted, unknown, forbidden"),
         ({"fs_type": "zfs"}, "'fs_type': unsupported file system 'zfs'"),

@@ -89,7 +89,7 @@ def test_calls_that_waited_for_a_slow_answer_ask_no_more(site: Site, answers: bo
         asked.append(site.now)
         site.now += 60
         if not answers:
-            raise StoreUnavailable("no answer")
+            raise StoreUnavailable("no response")
         return {OLD.id: OLD.public}
 
     contexts = OwnContexts(site.keys, Sealer(), signers={OLD.id: OLD.public}, ask=ask, clock=lambda: site.now)
@@ -130,7 +130,7 @@ def test_a_key_that_was_taken_away_is_accepted_until_the_next_look_and_not_after
 
 def test_contexts_of_known_signers_open_while_the_controller_is_unreachable(site: Site) -> None:
     def unreachable() -> Mapping[str, str]:
-        raise StoreUnavailable("no answer")
+        raise StoreUnavailable("no response")
 
     contexts = OwnContexts(site.keys, Sealer(), signers={OLD.id: OLD.public}, ask=unreachable, clock=lambda: site.now)
     site.now += LOOK_SECONDS

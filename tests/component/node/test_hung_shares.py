@@ -97,7 +97,7 @@ def test_volumes_on_a_share_that_hangs_are_abnormal_and_cost_one_thread(node: No
         for volume in volumes:
             stats = node.stats(volume, node.staging_path(volume))
             assert stats.condition.abnormal
-            assert stats.condition.message.startswith(f"{share.path} has not answered for ")
+            assert stats.condition.message.startswith(f"{share.path} has not responded for ")
             assert stats.usage, "the kubelet takes no notice of a condition without"
             eventually(lambda: len(jobs()) == 1)  # others were answered, and may be about to end
     assert node.stats(volumes[0], node.staging_path(volumes[0])).usage == before.usage
@@ -123,7 +123,7 @@ def test_while_many_wait_for_a_share_others_are_told_what_was_measured_last(node
         eventually(lambda: sum(call.done() for call in calls) == 3)
         assert [call.result() for call in calls if call.done()] == [before] * 3
         for volume, where in ((new, node.staging_path(new)), (measured, "/elsewhere")):
-            with pytest.raises(OperationPending, match=f"^{share.path} has not answered for .* and many calls wait"):
+            with pytest.raises(OperationPending, match=f"^{share.path} has not responded for .* and many calls wait"):
                 node.stats(volume, where)
         share.answer()
         assert not any(call.result(TIMEOUT).condition.abnormal for call in calls)
@@ -143,7 +143,7 @@ def test_nothing_is_begun_on_a_share_that_hangs_and_the_other_volumes_do_not_not
         lambda: node.expand(staged, path),
         lambda: node.unstage(staged),
     ):
-        with pytest.raises(NoAnswer, match=f"^{share.path} has not answered"):
+        with pytest.raises(NoAnswer, match=f"^{share.path} has not responded"):
             call()
         eventually(lambda: len(jobs()) == 1)
     assert node.records.find("new") is None

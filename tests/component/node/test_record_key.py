@@ -39,7 +39,7 @@ def test_two_nodes_have_two_keys(tmp_path: Path) -> None:
 def test_a_key_that_is_gone_is_named(tmp_path: Path) -> None:
     text = RecordKey(tmp_path).seal(b"secret")
     (tmp_path / "record-key").unlink()
-    with pytest.raises(InvalidRequest, match=r"cannot be opened: .*record-key is missing"):
+    with pytest.raises(InvalidRequest, match=r"cannot be unsealed: the key file .*record-key is missing"):
         RecordKey(tmp_path).open(text)
 
 

@@ -94,7 +94,7 @@ class Silent(LocalBackend):
         def wait(seconds: float) -> RatedStats:
             self.events.append(("wait", self.name, seconds))
             time.sleep(seconds)
-            raise BackendUnavailable(self.name, "it does not answer")
+            raise BackendUnavailable(self.name, "it does not respond")
 
         return wait
 
@@ -120,5 +120,5 @@ def test_without_any_back_end_nothing_final_is_said(empty_site: Site) -> None:
 
 
 def test_an_unknown_back_end_is_still_refused_with_those_that_are_known(away: Any, empty_site: Site) -> None:
-    with pytest.raises(InvalidRequest, match="unknown back end 'nowhere'; known: away, well"):
+    with pytest.raises(InvalidRequest, match="unknown back end 'nowhere'; configured: away, well"):
         empty_site.create(parameters={"backend": "nowhere"})

@@ -284,7 +284,7 @@ def test_a_driver_sees_no_property_that_nobody_knows(site: Site) -> None:
 def test_an_id_that_carries_properties_is_refused_where_nodes_register(site: Site, driver: Any) -> None:
     volume = site.create()
     for id in (nodes.encode({"host": "victim", "initiator": "iqn.attacker"}), "cl1.rubbish"):
-        with pytest.raises(InvalidRequest, match="node_id: must not carry connector properties"):
+        with pytest.raises(InvalidRequest, match="node_id: must not contain connector properties"):
             site.publish(volume, id)
     assert driver.calls["initialize_connection"] == 0
     site.publish(volume, register(site, "cl1.example.org", {"initiator": "iqn.n1"}))

@@ -1,4 +1,4 @@
-"""A share or a device that does not answer costs its own volumes only: NFS, LVM behind iSCSI, and multipath that queues."""
+"""A share or a device that does not respond costs its own volumes only: NFS, LVM behind iSCSI, and multipath that queues."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def directory(start: Start, tmp_path: Path) -> Directory:
 def test_a_back_end_is_added_changed_broken_mended_and_removed_beside_one_that_works(directory: Directory) -> None:
     kept = directory.calls.create("kept", backend="steady")
     with Work(directory.calls, "steady") as work:
-        assert "unknown back end 'guest'; known: steady" in directory.refusal("guest")
+        assert "unknown back end 'guest'; configured: steady" in directory.refusal("guest")
         directory.write("guest", f"driver: {NOTHING}, options: {{nothing_capacity_gb: '5'}}")
         directory.until_made("guest")
 

@@ -94,7 +94,7 @@ def test_lists_are_read_beside_a_driver_that_runs_hangs_or_was_killed(start: Sta
         assert [row["id"] for row in rows(driver, "get", "volumes")] == [volume]
         (backend,) = rows(driver, "get", "backends")
         assert (backend["state"], backend["volumes"]) == ("unknown", 1)
-        assert "did not answer within 10 s" in backend["reason"]
+        assert "did not respond within 10 s" in backend["reason"]
     finally:
         os.kill(driver.pid, signal.SIGCONT)
     assert [row["state"] for row in rows(driver, "get", "backends")] == ["ready"]
@@ -168,10 +168,10 @@ def test_what_failed_is_forgotten_through_the_running_driver(start: Start, tmp_p
     driver = start("--mode", "controller", config=config(QUICK))
     driver.wait_until_ready()
     refused = run(driver, "orphans", "fix", "half", code=1)
-    assert "left alone. Look for it on the back end, then run `csi-cinderlib orphans forget half`." in refused
+    assert "not repaired. Look for it on the back end, then run `csi-cinderlib orphans forget half`." in refused
     assert run(driver, "orphans", "forget", "half") == "forgotten: the record of volume 'half' on back end 'quick'\n"
     assert rows(driver, "get", "volumes") == []
-    assert "run `csi-cinderlib orphans list`" in run(driver, "orphans", "forget", "half", code=2)
+    assert "run `csi-cinderlib get orphans`" in run(driver, "orphans", "forget", "half", code=2)
 
 
 def test_orphans_restored_refuses_while_a_controller_runs(start: Start) -> None:

@@ -87,7 +87,7 @@ def test_a_driver_that_starts_later_has_the_level_of_its_controller(start: Start
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["debgu"], "unknown log level 'debgu'; did you mean 'debug'?"),
+        (["debgu"], "unsupported log level 'debgu'; did you mean 'debug'?"),
         (["debug", "--for", "soon"], "--for: must be a time such as 90s, 10m or 2h (got 'soon')"),
         (["debug", "--for", "0"], "--for: must be between 1s and 7d (got 0)"),
         (["--for", "1m"], "--for: requires a level"),

@@ -133,7 +133,7 @@ def test_a_bundle_of_a_driver_that_hangs_says_so_and_shows_its_threads(start: St
     told = parts(found)
     assert told["status.json"]["status"] == "failed"
     assert f"process {driver.pid} " in told["status.json"]["reason"]
-    assert "did not answer within" in told["status.json"]["reason"]
+    assert "did not respond within" in told["status.json"]["reason"]
     assert f"== process {driver.pid}" in found["processes.txt"].decode()
     assert "State:\tT (stopped)" in found["processes.txt"].decode()
     assert told["log.txt"]["status"] == told["settings.json"]["status"] == "ok"

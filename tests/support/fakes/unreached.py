@@ -1,4 +1,4 @@
-"""Cinder drivers that catch the error when their array does not answer, each as some of Cinder's own do."""
+"""Cinder drivers that catch the error when their array does not respond, each as some of Cinder's own do."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class ZeroDriver(NothingDriver):
     """As NEC's: says so at debug level only."""
 
     def get_volume_stats(self, refresh: bool = False) -> dict[str, Any]:
-        _LOG.debug("no answer")
+        _LOG.debug("no response")
         return {"volume_backend_name": "zero", "total_capacity_gb": 0, "free_capacity_gb": 0}
 
 
 @interface.volumedriver
 class UnknownDriver(NothingDriver):
-    """As Kioxia's: `nothing_mode: slow` is an array that does not answer."""
+    """As Kioxia's: `nothing_mode: slow` is an array that does not respond."""
 
     def do_setup(self, context: Any) -> None:
         _LOG.error("a feature is missing, which does no harm")
 
     def get_volume_stats(self, refresh: bool = False) -> dict[str, Any]:
         if self.configuration.nothing_mode == "slow":
-            _LOG.error("no answer from 192.0.2.9, login admin/%s", self.configuration.nothing_password)
+            _LOG.error("no response from 192.0.2.9, login admin/%s", self.configuration.nothing_password)
         return {"volume_backend_name": "unknown", "total_capacity_gb": "unknown", "free_capacity_gb": "unknown"}
 
 
@@ -52,5 +52,5 @@ class EmptyDriver(NothingDriver):
     def get_volume_stats(self, refresh: bool = False) -> dict[str, Any]:
         self._called("get_volume_stats")
         if self.calls["get_volume_stats"] == 1:
-            _LOG.error("no answer from 192.0.2.9")
+            _LOG.error("no response from 192.0.2.9")
         return {}

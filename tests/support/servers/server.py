@@ -137,7 +137,7 @@ class Server(ABC):
             if time.monotonic() > deadline:
                 self.stop()
                 raise RuntimeError(
-                    f"no answer from {self.command()[0]}:\n{(self.directory / 'log').read_text()[-3000:]}"
+                    f"no response from {self.command()[0]}:\n{(self.directory / 'log').read_text()[-3000:]}"
                 )
             time.sleep(0.2)  # what a killed predecessor left may take a moment to go
 

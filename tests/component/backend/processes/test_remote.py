@@ -116,7 +116,7 @@ def test_no_process_is_left_of_a_start_that_failed(make: Make) -> None:
 def test_a_set_up_that_takes_too_long_is_given_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "SET_UP_SECONDS", 1.0)
     backend = make(start=False, nothing_faults=["get_volume_stats=hang"])
-    with pytest.raises(BackendUnavailable, match="set-up did not finish within 1 seconds"):
+    with pytest.raises(BackendUnavailable, match="set-up did not finish within 1 s"):
         backend.start()
     wait_for(lambda: not csi_processes())
 
