@@ -1,7 +1,7 @@
 # `make demo` and `make test` need Debian 12, root and Python 3.11 with venv. They install everything else once.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test cluster-test torture fuzz mutants upstream-test lint format bench proto docs site chart dist requirements tools clean distclean
+.PHONY: help demo test cluster-test torture fuzz mutants upstream-test lint format bench proto docs site site-version chart dist requirements tools clean distclean
 
 BIN := .venv/bin
 VENV := .venv/.ready
@@ -56,8 +56,7 @@ site: $(VENV) ## Build the documentation site in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 site-version: $(VENV) ## Add a version to the documentation on the branch "site": make site-version VERSION=1.2
-	@NO_MKDOCS_2_WARNING=1 PATH="$(CURDIR)/$(BIN):$$PATH" mike deploy --branch site --update-aliases "$(VERSION)" latest
-	@NO_MKDOCS_2_WARNING=1 PATH="$(CURDIR)/$(BIN):$$PATH" mike set-default --branch site latest
+	@$(BIN)/python -m scripts.site.publish "$(VERSION)"
 
 chart: $(VENV) ## Generate the chart's definitions, README and test snapshots
 	@$(BIN)/python -m tools --required helm

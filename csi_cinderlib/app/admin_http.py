@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from csi_cinderlib import errors
-from csi_cinderlib.app.routes import Request, Routes
+from csi_cinderlib.app.routes import SERVER, Request, Routes
 from csi_cinderlib.errors import DriverError, InvalidRequest
 from csi_cinderlib.observe import logs, redact
 
@@ -62,7 +62,7 @@ class _Request(io.RawIOBase):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server_version, sys_version = "csi-cinderlib", ""
+    server_version, sys_version = SERVER, ""
 
     def __init__(self, connection: socket.socket, routes: Routes, seconds: float) -> None:
         self._routes = routes

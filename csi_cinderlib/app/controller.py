@@ -349,11 +349,11 @@ class ControllerSide:
     def _settle(self) -> None:
         with self._settling:
             for settled in self._orphans().settle():
-                orphan, reason = settled.orphan, settled.error
-                failure = {"reason": reason} if reason else {}
-                _log.info(
-                    "orphan not settled" if reason else "orphan settled", kind=orphan.kind, id=orphan.id, **failure
-                )
+                orphan = settled.orphan
+                if settled.error:
+                    _log.warning("orphan not settled", kind=orphan.kind, id=orphan.id, reason=settled.error)
+                else:
+                    _log.info("orphan settled", kind=orphan.kind, id=orphan.id)
 
     def _orphans(self) -> Orphans:
         return Orphans(self.store, self.backends, self._locks, nodes=self._nodes)

@@ -10,6 +10,8 @@ from urllib.parse import unquote
 from csi_cinderlib.errors import NotFound, OperationPending, Unsupported
 from csi_cinderlib.model.records import EMPTY
 
+SERVER = "csi-cinderlib"
+"""In the header `Server` of each answer, so that a client recognizes the socket of another program."""
 MOST_SLOW = 8
 """Simultaneous requests that may block. Other requests are answered from memory and always have a thread."""
 

@@ -175,6 +175,8 @@ class Loader:
                 self._server.add(*side.services())
             for side in sides:
                 side.wait()
+            if self._stopping.wait(0):
+                return
             self._readiness.ready()
             self._register()
             self._log_readiness()

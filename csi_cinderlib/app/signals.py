@@ -1,4 +1,4 @@
-"""Signals to a running process that do not stop it."""
+"""Signals to a process: those during its start, and those that do not stop it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ _log = logs.logger(__name__)
 
 
 def hold_back() -> None:
-    """Ignore the signals until `Signals` handles them: by default, each of them ends a process."""
+    """Handle signals until `Signals` and `Stopping` do: the start ends at once or goes on.
+
+    By default, the kernel would not deliver SIGTERM to process 1 of a container, SIGINT would raise an exception inside an import,
+    and each of the other signals would end the process.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))  # nothing is open yet
     for number in NUMBERS:
         signal.signal(number, signal.SIG_IGN)
 

@@ -49,8 +49,8 @@ def _opened(file: str) -> Iterator[tuple[BinaryIO, str]]:
         stream = Path(file).open("rb")  # noqa: SIM115  # closed below
     except OSError as error:
         raise InvalidRequest(file, f"cannot be read: {error.strerror}") from None
-    with stream:
-        yield stream, file
+    with stream, _rewindable(stream) as whole:
+        yield whole, file
 
 
 @contextmanager

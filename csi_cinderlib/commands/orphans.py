@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csi_cinderlib.commands import get, opening, options, output
-from csi_cinderlib.errors import DriverError, InvalidRequest, NotFound
+from csi_cinderlib.errors import DriverError, InvalidRequest, NotFound, PreconditionFailed
 
 if TYPE_CHECKING:
     from csi_cinderlib.config.settings import Settings
@@ -58,13 +58,15 @@ def fix(given: options.Given, ids: tuple[str, ...], everything: bool, dry_run: b
     if wanted and not (yes or _confirmed(len(wanted))):
         output.print_text("nothing done", sys.stderr)
         return 1
-    failed = _fix(settings, sorted(wanted, key=lambda row: _ORDER.index(row["kind"])))
+    failed = bool(wanted) and _fix(settings, sorted(wanted, key=lambda row: _ORDER.index(row["kind"])))
     return int(failed or (not everything and len(wanted) < len(chosen)))
 
 
 def _find(listed: Sequence[Row], id: str) -> Row:
     from csi_cinderlib.commands.describe import one_of
 
+    if not id:  # as the beginning of every id, it would select a single orphan
+        raise InvalidRequest("ID", "must not be empty")
     return one_of([row for row in listed if row["id"].startswith(id)], "orphan", id)
 
 
@@ -101,11 +103,13 @@ def _fix(settings: Settings, rows: Sequence[Row]) -> bool:
 @options.configuration
 def forget(given: options.Given, id: str) -> int:
     """Raises InvalidRequest or PreconditionFailed: there is nothing to forget."""
-    from csi_cinderlib.commands import repairs
+    from csi_cinderlib.commands import repairs, running
 
     try:
         forgotten = repairs.forget(options.settings(given), id)
-    except NotFound as error:
+    except (NotFound, running.NotAccepted) as error:
+        if isinstance(error, running.NotAccepted) and error.status != 404:
+            raise
         raise InvalidRequest(
             f"orphan {id!r}", "no failed record and no leftover has this id; run `csi-cinderlib get orphans`"
         ) from error
@@ -120,10 +124,13 @@ def forget(given: options.Given, id: str) -> int:
 )
 @options.configuration
 def restored(given: options.Given) -> int:
-    """Return 0, even if there is no unfinished work."""
+    """Return 0, even if there is no unfinished work. Raises PreconditionFailed: a controller runs; its work is unfinished too."""
     from csi_cinderlib.commands import repairs
 
-    with repairs.records(options.settings(given)) as orphans:
+    settings = options.settings(given)
+    if repairs.controller_runs(settings):
+        raise PreconditionFailed(f"a controller is running with state directory {settings.state_dir}; stop it first")
+    with repairs.records(settings) as orphans:
         for marked in orphans.leave_alone():
             output.print_text(f"excluded from repair: {marked}")
     return 0

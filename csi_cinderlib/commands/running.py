@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from csi_cinderlib.app import admin
+from csi_cinderlib.app import admin, routes
 from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.errors import DriverError, HostError, InvalidRequest
 
@@ -155,6 +155,8 @@ def _exchange(
             headers={"Content-Type": "application/json", "Connection": "close"},
         )
         response = client.getresponse()
+        if not str(response.getheader("Server")).startswith(routes.SERVER):
+            raise ValueError("the HTTP server is another program")
         return response.status, response.read()
     except (IncompleteRead, RemoteDisconnected) as error:
         raise ConnectionResetError(str(error)) from error

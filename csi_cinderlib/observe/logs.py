@@ -54,19 +54,19 @@ class Logger:
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
 
-    def debug(self, event: str, **values: object) -> None:
+    def debug(self, event: str, /, **values: object) -> None:
         self._write(logging.DEBUG, event, values)
 
-    def info(self, event: str, **values: object) -> None:
+    def info(self, event: str, /, **values: object) -> None:
         self._write(logging.INFO, event, values)
 
-    def warning(self, event: str, **values: object) -> None:
+    def warning(self, event: str, /, **values: object) -> None:
         self._write(logging.WARNING, event, values)
 
-    def error(self, event: str, **values: object) -> None:
+    def error(self, event: str, /, **values: object) -> None:
         self._write(logging.ERROR, event, values)
 
-    def exception(self, event: str, error: BaseException, **values: object) -> None:
+    def exception(self, event: str, error: BaseException, /, **values: object) -> None:
         """An unexpected error, with its traceback."""
         self._write(logging.ERROR, event, values, error)
 
@@ -75,19 +75,31 @@ class Logger:
 
     def _write(self, level: int, event: str, values: Mapping[str, object], error: BaseException | None = None) -> None:
         if self._logger.isEnabledFor(level):
-            self._logger.log(
-                level, "%s", _Message(event, values), extra={"event": event, "values": values}, exc_info=error
-            )
+            message = _Message(event, _shown(values))
+            extra = {"event": event, "values": message.values}
+            self._logger.log(level, "%s", message, extra=extra, exc_info=error, stacklevel=3)
 
 
 class _Message:
     """An event with its values, for handlers that are not configured here: a program that uses the library has its own."""
 
     def __init__(self, event: str, values: Mapping[str, object]) -> None:
-        self._event, self._values = event, values
+        self.event, self.values = event, values
 
     def __str__(self) -> str:
-        return " ".join((self._event, *_pairs(redact.mapping(self._values))))
+        return " ".join((self.event, *_pairs(self.values))).translate(CONTROLS)
+
+
+def _shown(values: Mapping[str, object]) -> dict[str, object]:
+    """Plain data without secrets, computed in the thread that logs: handlers may run in another one, without its `redact.hiding`."""
+    shown: dict[str, object] = {}
+    for key, value in values.items():
+        try:
+            shown |= redact.mapping({key: value})
+            json.dumps(shown[key])
+        except Exception as error:  # a log call must not fail: a recursive value, or one whose text cannot be computed
+            shown[key] = f"({type(value).__name__} not shown: {type(error).__name__})"
+    return shown
 
 
 def logger(name: str) -> Logger:
@@ -216,14 +228,23 @@ class TextFormatter(logging.Formatter):
 
 
 def _content(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, object]:
-    values = getattr(record, "values", {})
-    content: dict[str, object] = {"event": getattr(record, "event", None) or redact.text(record.getMessage())}
+    argument = record.args[0] if isinstance(record.args, tuple) and record.args else None
+    own = argument if isinstance(argument, _Message) else None
+    content: dict[str, object] = {"event": own.event if own else _foreign(record)}
     if id := _request_id.get():
         content["request"] = id
-    content.update(redact.mapping(values))
+    content.update(own.values if own else {})
     if record.exc_info and record.exc_info[0]:
         content["exception"] = redact.text(formatter.formatException(record.exc_info))
     return content
+
+
+def _foreign(record: logging.LogRecord) -> str:
+    """The message of another library. `logging` would write arguments that do not fit the message without redaction."""
+    try:
+        return redact.text(record.getMessage())
+    except Exception as error:
+        return redact.text(f"{record.msg} (arguments not shown: {type(error).__name__})")
 
 
 def _timestamp(record: logging.LogRecord) -> str:

@@ -32,6 +32,9 @@ VERSION = 1
 WRITERS = 8
 """Threads that import in parallel, because a server is slow for a single caller."""
 
+LONGEST_LINE = 64 << 20
+"""Bytes. The lines of an export are much shorter; another file, such as a disk image, may have no line end at all."""
+
 Key = tuple[str, str]
 """Kind and id."""
 
@@ -280,9 +283,9 @@ def _verified(stream: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
 
 def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
     """Yield each line with its number and whether it is the last one. An empty file yields one empty line."""
-    line = stream.readline()
+    line = stream.readline(LONGEST_LINE)
     for number in count(1):
-        following = stream.readline()
+        following = stream.readline(LONGEST_LINE)
         yield number, line, not following
         if not following:
             return
@@ -299,7 +302,7 @@ def _check_head(head: Mapping[str, Any], name: str) -> None:
 def _object(line: bytes, place: str) -> dict[str, Any]:
     try:
         body = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InvalidRequest(place, "is not valid JSON") from None
     if not isinstance(body, dict):
         raise InvalidRequest(place, "must be a JSON object")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.site import hooks
+from scripts.site import hooks, publish
 
 PLACES = hooks.added_pages()
 
@@ -46,7 +46,7 @@ def test_every_added_page_exists() -> None:
 
 
 def test_the_site_keeps_several_versions(tmp_path: Path) -> None:
-    """As `make site-version` does it, in a repository of its own."""
+    """In a repository of its own; the documentation of a later patch of an old version is not the latest."""
     repository = tmp_path / "repository"
     git = ("git", "-C", str(repository), "-c", "user.name=tests", "-c", "user.email=tests@example.com")
     subprocess.run(["git", "init", "--quiet", str(repository)], check=True)
@@ -57,13 +57,19 @@ def test_the_site_keeps_several_versions(tmp_path: Path) -> None:
             (repository / path.name).symlink_to(path)
     environment = {
         **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         **{f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "tests"), ("EMAIL", "tests@example.com"))},
     }  # fmt: skip
-    for version in ("0.1", "0.2"):
-        deploy = ["mike", "deploy", "--branch", "site", "--update-aliases", version, "latest"]
-        subprocess.run(deploy, cwd=repository, env=environment, check=True, capture_output=True)
+    for version in ("0.10", "0.9"):
+        command = [sys.executable, "-m", "scripts.site.publish", version]
+        subprocess.run(command, cwd=repository, env=environment, check=True, capture_output=True)
     versions = subprocess.run([*git, "show", "site:versions.json"], check=True, capture_output=True).stdout
-    assert [(each["version"], each["aliases"]) for each in json.loads(versions)] == [("0.2", ["latest"]), ("0.1", [])]
-    for place in ("0.1/index.html", "0.2/how-to/upgrade.html", "latest/reference/vendors/index.html"):
+    found = [(each["version"], each["aliases"]) for each in json.loads(versions)]
+    assert found == [("0.10", ["latest"]), ("0.9", [])]
+    for place in ("index.html", "0.9/index.html", "0.10/how-to/upgrade.html", "0.10/reference/vendors/index.html"):
         subprocess.run([*git, "cat-file", "-e", f"site:{place}"], check=True)
+
+
+@pytest.mark.parametrize("version", ["", "1", "1.2.3", "v1.2", "latest"])
+def test_the_site_refuses_a_version_that_is_not_of_a_release(version: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert publish.main(version) == 2
+    assert "MAJOR.MINOR" in capsys.readouterr().err

@@ -143,7 +143,7 @@ def test_the_socket_of_another_process_is_not_removed_at_the_end(tmp_path: Path,
     assert not (tmp_path / admin.FILE).exists()
 
 
-def test_a_client_that_speaks_no_http_or_another_server_is_told_as_broken(tmp_path: Path) -> None:
+def test_a_server_without_http_is_not_taken_for_a_driver(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener, admin.address(tmp_path) as where:
         listener.bind(where)
         listener.listen()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -124,12 +125,13 @@ def test_a_claim_without_a_volume_is_explained_by_its_events(
         ("orphans fix", "name one or more ids, or use --all"),
         ("orphans fix v2 --all", "name one or more ids, or use --all"),
         ("orphans fix nope", "not found by id, name or claim"),
+        ("orphans fix ''", "ID: must not be empty"),
     ],
 )
 def test_bad_input_is_exit_code_2_with_the_reason(
     state: Path, line: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main([*line.split(), "--state-dir", str(state)]) == 2
+    assert cli.main([*shlex.split(line), "--state-dir", str(state)]) == 2
     error = capsys.readouterr().err
     assert any(part in error for part in message.split("|")), error
 

@@ -29,7 +29,16 @@ def test_a_directory_at_the_path_of_the_socket_is_named(tmp_path: Path) -> None:
         status(tmp_path)
 
 
-@pytest.mark.parametrize("answer", [b"hello\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"hello\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nServer: other\r\nContent-Length: 99999999999\r\n\r\n{}",
+    ],
+)
 def test_a_socket_of_another_program_is_named_with_its_process(tmp_path: Path, answer: bytes) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / admin.FILE))

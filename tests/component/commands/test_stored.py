@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -270,6 +272,19 @@ def test_export_refuses_an_existing_file(state: Path, tmp_path: Path, capsys: py
     assert run("export", state, str(tmp_path / "backup")) == 2
     assert "backup: already exists" in capsys.readouterr().err
     assert (tmp_path / "backup").read_text() == "precious"
+
+
+def test_an_export_is_imported_from_a_named_pipe(state: Path, tmp_path: Path) -> None:
+    """As in `csi-cinderlib import <(gpg --decrypt backup.gpg)`."""
+    assert run("export", state, str(tmp_path / "backup")) == 0
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes((tmp_path / "backup").read_bytes()))
+    writer.start()
+    assert run("import", tmp_path / "other", str(tmp_path / "pipe")) == 0
+    writer.join()
+    store = open_store("sql", state_dir=tmp_path / "other")
+    assert len(list(everything(store))) == 4
+    store.close()
 
 
 def test_import_refuses_a_store_with_other_records(

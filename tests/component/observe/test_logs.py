@@ -5,9 +5,13 @@ from __future__ import annotations
 import io
 import json
 import logging
+import logging.handlers
+import pickle
+import queue
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,3 +161,96 @@ def test_a_handler_of_the_program_gets_the_values_in_the_message(caplog: pytest.
     )
     (record,) = caplog.records
     assert record.getMessage() == "volume not deleted volume=v1 reason=\"back end 'a' is busy\" password=***"
+
+
+def test_a_handler_of_the_program_gets_no_control_characters(caplog: pytest.LogCaptureFixture) -> None:
+    logs.logger("csi_cinderlib.test").warning("call", reason=CONTROLS)
+    assert caplog.records[0].getMessage().isprintable()
+
+
+def test_a_record_has_the_place_of_the_log_call(caplog: pytest.LogCaptureFixture) -> None:
+    logs.logger("csi_cinderlib.test").warning("call")
+    logs.logger("csi_cinderlib.test").exception("call", ValueError())
+    assert {record.filename for record in caplog.records} == {Path(__file__).name}
+
+
+def test_a_handler_in_another_thread_gets_a_redacted_record() -> None:
+    """A `QueueHandler` passes records on; the secrets of the call are known only to its own thread."""
+    source, passed = logging.getLogger("csi_cinderlib.queued"), queue.Queue[logging.LogRecord]()
+    handler = logging.handlers.QueueHandler(passed)
+    source.addHandler(handler)
+    try:
+        with redact.hiding([CANARY]):
+            logs.logger(source.name).error("failed", reason=f"reply {CANARY}", options={"a": [{"password": "x"}]})
+    finally:
+        source.removeHandler(handler)
+    record = pickle.loads(pickle.dumps(passed.get_nowait()))
+    assert record.values == {"reason": "reply ***", "options": {"a": [{"password": "***"}]}}
+    assert CANARY not in str(vars(record))
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise LookupError(CANARY)
+
+
+def recursive() -> list[object]:
+    values: list[object] = []
+    values.append({"a": values})
+    return values
+
+
+@pytest.mark.parametrize("format", ["json", "text"])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (Unprintable(), "(Unprintable not shown: LookupError)"),
+        (recursive(), "(list not shown: RecursionError)"),
+        (10**5000, "(int not shown: ValueError)"),
+    ],
+    ids=["unprintable", "recursive", "huge"],
+)
+def test_a_value_that_cannot_be_shown_does_not_end_the_work(
+    stream: io.StringIO, capfd: pytest.CaptureFixture[str], format: str, value: object, shown: str
+) -> None:
+    logs.configure(format=format, stream=stream)
+    logs.logger("x").info("call", volume="v1", value=value)
+    assert shown in stream.getvalue()
+    assert "v1" in stream.getvalue()
+    assert capfd.readouterr().err == ""
+
+
+def test_a_value_may_have_the_name_of_a_parameter(stream: io.StringIO) -> None:
+    logs.configure(format="json", stream=stream)
+    logs.logger("x").exception("call", ValueError(), error="e", self="s")
+    assert lines(stream)[0] | {"error": "e", "self": "s"} == lines(stream)[0]
+
+
+@pytest.mark.parametrize("argument", [CANARY, Unprintable()], ids=["too few", "unprintable"])
+def test_arguments_that_do_not_fit_the_message_of_a_library_are_not_shown(
+    stream: io.StringIO, capfd: pytest.CaptureFixture[str], argument: object
+) -> None:
+    """`logging` itself would write them to standard error without redaction."""
+    logs.configure(format="json", stream=stream)
+    logging.getLogger("cinder.volume").warning("login %s %s", argument)  # noqa: PLE1206  # the fault
+    assert lines(stream)[0]["event"].startswith("login %s %s (arguments not shown: ")
+    assert CANARY not in stream.getvalue() + capfd.readouterr().err
+
+
+def test_a_record_of_a_library_may_have_attributes_of_the_same_names(stream: io.StringIO) -> None:
+    logs.configure(format="json", stream=stream)
+    logging.getLogger("other").warning("hello", extra={"event": CANARY, "values": [CANARY]})
+    assert lines(stream)[0]["event"] == "hello"
+
+
+def test_a_disabled_event_computes_nothing(stream: io.StringIO) -> None:
+    logs.configure(format="json", level="info", stream=stream)
+    shown: list[str] = []
+
+    class Value:
+        def __str__(self) -> str:
+            shown.append("value")
+            return ""
+
+    logs.logger("x").debug("detail", value=Value())
+    assert shown == []

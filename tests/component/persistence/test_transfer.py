@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import stat
 from dataclasses import replace
@@ -14,7 +15,7 @@ from csi_cinderlib.persistence.api import Page, Store
 from csi_cinderlib.persistence.contract.samples import ATTACHMENT, RECORDS, SECRETS, VOLUME, Scrambler, volume
 from csi_cinderlib.persistence.memory import MemoryStore
 from csi_cinderlib.persistence.plugins import open_store
-from csi_cinderlib.persistence.transfer import export, import_
+from csi_cinderlib.persistence.transfer import LONGEST_LINE, examine, export, import_
 
 
 @pytest.fixture
@@ -93,8 +94,9 @@ def test_a_store_with_something_else_in_it_is_refused_untouched(
         (lambda text: text.replace(b"csi-cinderlib/export", b"something"), "format"),
         (lambda text: text[:700], "not valid JSON"),
         (lambda text: text.replace(b"\n", b"\n[]\n", 1), "must be a JSON object"),
+        (lambda text: b"[" * 100_000, "not valid JSON"),
     ],
-    ids=["changed", "last line lost", "last byte lost", "empty", "newer", "foreign", "torn", "list"],
+    ids=["changed", "last line lost", "last byte lost", "empty", "newer", "foreign", "torn", "list", "nested"],
 )
 def test_a_damaged_file_is_refused_and_nothing_is_added(
     full: MemoryStore, tmp_path: Path, damage: Any, message: str
@@ -105,6 +107,19 @@ def test_a_damaged_file_is_refused_and_nothing_is_added(
     with pytest.raises(InvalidRequest, match=message):
         import_(target, tmp_path / "all")
     assert target.page(Volume) == Page(())
+
+
+def test_a_file_without_line_ends_is_read_in_parts() -> None:
+    asked: list[int | None] = []
+
+    class Endless(io.BytesIO):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            asked.append(size)
+            return b"x"
+
+    with pytest.raises(InvalidRequest, match="not valid JSON"):
+        examine(Endless())
+    assert set(asked) == {LONGEST_LINE}
 
 
 def test_an_existing_file_is_left_alone(full: MemoryStore, tmp_path: Path) -> None:

@@ -40,3 +40,18 @@ def test_serve_survives_a_signal_during_its_imports(
                 process.wait(0.2)
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_ends_cleanly_at_a_signal_during_its_imports(
+    number: signal.Signals, environment: Mapping[str, str], directory: Path
+) -> None:
+    command = [sys.executable, "-c", PAUSED, "serve"]
+    with subprocess.Popen(command, cwd=directory, env=environment, stderr=subprocess.PIPE) as process:
+        try:
+            until(lambda: bool(ignored(process.pid) & 1 << NUMBERS[-1] - 1))
+            os.kill(process.pid, number)
+            assert process.communicate(timeout=10)[1] == b""
+            assert process.returncode == 0
+        finally:
+            process.kill()

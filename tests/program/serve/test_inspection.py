@@ -171,6 +171,14 @@ def test_what_failed_is_forgotten_through_the_running_driver(start: Start, tmp_p
     assert "not repaired. Look for it on the back end, then run `csi-cinderlib orphans forget half`." in refused
     assert run(driver, "orphans", "forget", "half") == "forgotten: the record of volume 'half' on back end 'quick'\n"
     assert rows(driver, "get", "volumes") == []
+    assert "run `csi-cinderlib get orphans`" in run(driver, "orphans", "forget", "half", code=2)
+
+
+def test_orphans_restored_refuses_while_a_controller_runs(start: Start) -> None:
+    """Otherwise it would mark the calls that are in progress."""
+    driver = start("--mode", "controller", config=config(QUICK))
+    driver.wait_until_ready()
+    assert "a controller is running with state directory" in run(driver, "orphans", "restored", code=1)
 
 
 @pytest.mark.root
