@@ -101,7 +101,7 @@ def test_back_ends_come_break_mend_and_go_before_the_eyes_of_kubectl(site: Site,
     assert "BackendNotReady" in site.kubectl("describe", "clbe", "ill")
 
     (site.directory / "a.yaml").write_text("well: {driver: [\n")
-    site.until(lambda: "is used" in site.statuses()["well"]["reason"], driver)
+    site.until(lambda: "stays in use" in site.statuses()["well"]["reason"], driver)
     assert site.ready()["well"], "the previous configuration stays in use"
     (site.directory / "a.yaml").unlink()
     site.until(lambda: set(site.statuses()) == {"ill"}, driver)

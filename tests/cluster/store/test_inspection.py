@@ -85,7 +85,7 @@ def test_a_repair_is_left_to_the_active_controller(namespace: Namespace, config:
     settings = json.loads(Path(plain).read_text())
     settings["store"]["options"]["allow_unsealed"] = True
     Path(plain).write_text(json.dumps(settings))
-    assert "the-other-pod is the active controller: run this command there" in failed_fix(plain)
+    assert "the-other-pod is the active controller; run this command there" in failed_fix(plain)
     active.release()
     assert "back end 'array1': it is no longer configured" in failed_fix(plain)
     assert active.acquire()  # released at the end
