@@ -217,7 +217,7 @@ class RunningBackends:
             kept = f"; {STILL_USED}" if names else ""
             for name in names or [path.stem]:
                 reasons[name] = "; ".join([*filter(None, [reasons.get(name)]), f"{redact.text(str(error))}{kept}"])
-        return reasons
+        return {name: "; ".join(reason.splitlines()) for name, reason in reasons.items()}  # a table has a line for each
 
     def wait(self) -> None:
         """Wait until every back end is ready or has failed once, but only briefly for slow ones after the first is ready.

@@ -228,9 +228,7 @@ def test_what_was_sealed_before_nodes_had_keys_stays_readable_until_the_shared_k
     node.unstage(volume)
     site.shared.unlink()
     until(lambda: "sealing keys reloaded" in node.driver.log(), node.driver)
-    refused(
-        lambda: node.stage(volume, before), grpc.StatusCode.INVALID_ARGUMENT, "not encrypted to a key of node 'a'"
-    )
+    refused(lambda: node.stage(volume, before), grpc.StatusCode.INVALID_ARGUMENT, "not encrypted to a key of node 'a'")
     controller.unpublish(volume, "a")
     controller.delete(volume)
 

@@ -76,6 +76,18 @@ def test_a_rejected_change_leaves_the_working_back_end_in_use(
     assert len(logged) == 1
 
 
+def test_several_problems_of_a_change_are_on_one_line(
+    served: tuple[RunningBackends, RemoteBackend], file: Path
+) -> None:
+    running, _ = served
+    write(file, "nothing_prt: 1, nothing_port: '99999999'")
+    running.refresh()
+    shown = running.unreadable()["well"]
+    assert "nothing_prt" in shown
+    assert "nothing_port: invalid value" in shown
+    assert "\n" not in shown
+
+
 def test_a_corrected_change_replaces_the_previous_options(
     served: tuple[RunningBackends, RemoteBackend], file: Path
 ) -> None:
