@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from csi_cinderlib.config.near import unknown
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import ConfigurationError, Problems
 from csi_cinderlib.model.verbatim import Inherited, Referenced, Verbatim
+from csi_cinderlib.observe import logs
 
 _Options = Mapping[str, Sequence[str]]
 _Sections = Mapping[str, _Options]
@@ -25,7 +25,7 @@ _REFERENCE = re.compile(
 
 
 _COMMENT = re.compile(r"\s#\s")
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +172,11 @@ def _parse(path: Path) -> _Sections:
                 raise iniparser.ParseError("assignment before the first [section]", self.lineno, key)
             if any(_COMMENT.search(line) for line in value):
                 _log.warning(
-                    "text after # is part of the value, as in Cinder; put comments on lines of their own: %s: [%s] %s",
-                    path,
-                    self.section,
-                    key,
+                    "comment read as part of the value",
+                    path=str(path),
+                    section=self.section,
+                    option=key,
+                    reason="text after # is part of the value, as in Cinder; put comments on lines of their own",
                 )
             sections[self.section].setdefault(key, []).append(Verbatim("\n".join(value)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ from pathlib import Path
 
 from csi_cinderlib.config import document, foreign, scalars
 from csi_cinderlib.errors import ConfigurationError, Problems
+from csi_cinderlib.observe import logs
 
 _BACKENDS = "backends"
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,9 @@ def _expanded(paths: Iterable[Path]) -> Iterable[Path]:
         if not listing.files:
             raise ConfigurationError(str(path), "has no files with names that end in .yaml, .yml or .json")
         for entry in listing.ignored:
-            _log.warning("configuration file ignored; its name must end in .yaml, .yml or .json: %s", entry)
+            _log.warning(
+                "configuration file ignored", path=str(entry), reason="its name must end in .yaml, .yml or .json"
+            )
         yield from listing.files
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
@@ -13,6 +12,7 @@ from csi_cinderlib.config.near import unknown
 from csi_cinderlib.config.reader import Reader
 from csi_cinderlib.config.settings import TOPOLOGY_PREFIX, BackendSettings, FilePath, Mode, Settings
 from csi_cinderlib.errors import ConfigurationError, Problem, Problems
+from csi_cinderlib.observe import logs
 
 DEFAULT_STATE_DIR = Path("/var/lib/csi-cinderlib")
 CINDER_CONF_KEY = "cinder_conf"
@@ -21,7 +21,7 @@ SOCKET = "csi.sock"
 LOCAL_BACKEND = "local"
 LOOPFILE_DRIVER = "csi_cinderlib.drivers.loopfile.LoopFileDriver"
 
-_log = logging.getLogger(__name__)
+_log = logs.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def _refuse_ember(environment: Mapping[str, str], *, is_configured: bool) -> Non
             "variables of Ember-CSI have no effect here; convert them with `csi-cinderlib convert --from-environment`",
         )
     if names:
-        _log.warning("variables of Ember-CSI have no effect here; remove them from the environment: %s", names)
+        _log.warning("variables of Ember-CSI ignored", variables=names, reason="they have no effect here; remove them")
 
 
 def parse(raw: Mapping[str, object], *, environment: Mapping[str, str], directory: Path = Path()) -> Settings:
