@@ -144,7 +144,7 @@ def _try_backends(settings: Settings, found: live.Found, problems: Sequence[Prob
 
 
 def _named(names: Collection[str], problems: Iterable[Problem]) -> Iterator[str]:
-    """The names of back ends with a problem. A name may contain dots: a problem of `a.b` is none of `a`."""
+    """The names of back ends with a problem. A name may contain dots, so the longest name that matches counts."""
     for wrong in problems:
         found = [name for name in names if f"{wrong.key}.".startswith(f"backends.{name}.")]
         yield from sorted(found, key=len)[-1:]
