@@ -32,7 +32,7 @@ KUBERNETES_SAYS = (
     "volume node affinity conflict",
     "driver name csi.cinderlib.io not found in the list of registered CSI drivers",
     "Multi-Attach error",
-    "exceeded max volume count",
+    "exceed max volume count",
     "FileSystemResizePending",
 )
 

@@ -66,7 +66,7 @@ def test_health_is_bad_when_no_process_for_any_driver_can_be_started_any_more(st
     os.kill(warm_process(driver), signal.SIGKILL)
     until(lambda: not drivers(driver.pid), driver)
     until(lambda: health() != (200, "ok"), driver, seconds=150)
-    said = "no driver process could be started for 30 s, and no back end has one"
+    said = "no driver process could be started for 30 s, and no back end has a running process"
     assert (health(), health("readyz")) == ((503, said), (503, said))
     assert f'"reason": "{said}"' in whole_log(driver)
     customize.write_text("")
