@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "export": "Write all metadata to a file.",
         "import": "Import exported metadata into an empty store.",
         "convert": "Convert a configuration of Cinder, cinderlib or Ember-CSI.",
+        "adopt": "Take over the metadata of cinderlib or Ember-CSI.",
         "crds": "Print the CustomResourceDefinitions.",
         "doctor": "Check this host for the tools a node needs.",
         "support-bundle": "Collect diagnostics for support in one file, without secrets.",

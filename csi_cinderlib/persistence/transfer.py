@@ -157,15 +157,15 @@ def read(
     def records() -> Iterator[Any]:
         return (_record(body, sealer) for body in _verified(stream, name))
 
-    present = {_digest(record) for record in _records(store)}
+    present = {digest(record) for record in _records(store)}
     if present:
         _check_present(store, present, records, name)
-    _add(
+    add_all(
         store,
         (
             record
             for record in progress.over("records imported", records())
-            if not present or _digest(record) not in present
+            if not present or digest(record) not in present
         ),
     )
     if Content.of(progress.over("records verified", _records(store))) != wanted:
@@ -192,10 +192,10 @@ def _check_present(store: Store, present: Collection[bytes], records: Callable[[
     """Raises AlreadyExists if the store contains a record that is not in the export."""
     foreign = set(present)
     for record in records():
-        foreign.discard(_digest(record))
+        foreign.discard(digest(record))
     if not foreign:
         return
-    key = next(_key(record) for record in _records(store) if _digest(record) in foreign)
+    key = next(_key(record) for record in _records(store) if digest(record) in foreign)
     is_known = any(_key(record) == key for record in records())
     raise AlreadyExists(
         *key, f"its content differs from {name}" if is_known else f"it is not in {name}; import into an empty store"
@@ -212,7 +212,7 @@ class Content:
 
     def add(self, record: Any) -> None:
         self.counts[codec.kind_name(type(record))] += 1
-        self.total = (self.total + int.from_bytes(_digest(record))) % 2**256
+        self.total = (self.total + int.from_bytes(digest(record))) % 2**256
 
     @classmethod
     def of(cls, records: Iterable[Any]) -> Content:
@@ -236,12 +236,12 @@ def _key(record: Any) -> Key:
     return codec.kind_name(type(record)), record.id
 
 
-def _digest(record: Any) -> bytes:
+def digest(record: Any) -> bytes:
     """The digest of the content with kind and id, without the revision, which differs between stores."""
     return hashlib.sha256(json.dumps(codec.encode(record), sort_keys=True).encode()).digest()
 
 
-def _add(store: Store, records: Iterable[Any]) -> None:
+def add_all(store: Store, records: Iterable[Any]) -> None:
     """Add records kind by kind in the order of the export, because dependent records need their volume."""
     with ThreadPoolExecutor(WRITERS) as pool:
         for _, of_kind in groupby(records, type):

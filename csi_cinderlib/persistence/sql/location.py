@@ -72,6 +72,12 @@ def locate(options: Mapping[str, object], state_dir: Path) -> Location:
     )
 
 
+def without_driver(url: str) -> str:
+    """The URL without a driver such as `+psycopg2`, which a program has chosen for itself."""
+    scheme, colon, rest = url.partition("://")
+    return f"{scheme.partition('+')[0]}{colon}{rest}"
+
+
 def _url(options: Mapping[str, object], state_dir: Path) -> URL:
     given = options.get("url", "")
     if not given:

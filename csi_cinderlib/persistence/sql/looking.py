@@ -1,6 +1,8 @@
 """Reads an SQLite file without changing its directory: next to the process that uses it, after a crash, or on a read-only file system.
 
-SQLite's read-only mode is not sufficient: it creates missing files of the write-ahead log and leaves them there.
+SQLite's read-only mode is not sufficient: it creates missing files of the write-ahead log and leaves them there. Files of other programs,
+such as cinderlib, have a rollback journal instead of a log. They are read directly, with SQLite's locks. A journal of a process that has
+crashed can only be rolled back in a copy.
 
 | log | index | how the file is read |
 | --- | --- | --- |
@@ -15,7 +17,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,11 +41,14 @@ class _State:
 
     Attributes:
         mark: inode, size and modification time of the database file; changes when the file is written.
+        has_journal: a transaction is in progress, or its process has crashed.
     """
 
     mark: tuple[int, int, int]
     has_log: bool
     has_index: bool
+    uses_log: bool
+    has_journal: bool
 
     @property
     def needs_copy(self) -> bool:
@@ -51,7 +56,7 @@ class _State:
 
     @property
     def is_at_rest(self) -> bool:
-        return not self.has_index and not self.has_log
+        return self.uses_log and not self.has_index and not self.has_log
 
 
 @contextmanager
@@ -95,14 +100,27 @@ def _opened(location: Location, path: Path, state: _State, undo: ExitStack) -> t
 
 def _begin(path: Path, state: _State, undo: ExitStack) -> Connection:
     """Connect and open a read transaction, so that all reads see the same state."""
-    options = "mode=ro&readonly_shm=1"
     if state.needs_copy:
-        directory = undo.enter_context(removal.temporary_directory("csi-cinderlib-"))
-        for suffix in ("", "-wal"):
-            shutil.copyfile(f"{path}{suffix}", f"{directory / path.name}{suffix}")
-        path, options = directory / path.name, "mode=rw"
-    elif state.is_at_rest:
-        options = "mode=ro&immutable=1"
+        return _connected(_copied(path, "-wal", undo), "mode=rw", undo)
+    if state.is_at_rest:
+        return _connected(path, "mode=ro&immutable=1", undo)
+    try:
+        return _connected(path, "mode=ro&readonly_shm=1", undo)
+    except DBAPIError:
+        if not state.has_journal:
+            raise
+    return _connected(_copied(path, "-journal", undo), "mode=rw", undo)
+
+
+def _copied(path: Path, log: str, undo: ExitStack) -> Path:
+    """A copy of a database with its log, in which SQLite can create files and roll back."""
+    directory = undo.enter_context(removal.temporary_directory("csi-cinderlib-"))
+    for suffix in ("", log):
+        shutil.copyfile(f"{path}{suffix}", f"{directory / path.name}{suffix}")
+    return directory / path.name
+
+
+def _connected(path: Path, options: str, undo: ExitStack) -> Connection:
     engine = create_engine(
         "sqlite+pysqlite://",
         poolclass=NullPool,
@@ -117,17 +135,42 @@ def _begin(path: Path, state: _State, undo: ExitStack) -> Connection:
     return connection
 
 
+def has_table(path: Path, name: str) -> bool:
+    """Whether the file certainly has this table. A fast check, without the log."""
+    if not path.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            return bool(connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (name,)).fetchone())
+    except sqlite3.Error:  # another program is writing, or it is no database; `look` tells
+        return False
+
+
 def _state(location: Location, path: Path) -> _State | None:
     """Return None if the file does not exist. Raises ConfigurationError."""
     try:
         found = path.stat()
+        uses_log = _uses_log(path)
+        journal = _size(Path(f"{path}-journal"))
         log, index = _size(Path(f"{path}-wal")), _size(Path(f"{path}-shm"))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise _refusal(location, error) from None
     # After a checkpoint the log is empty and the index still exists. Without a log the index is useless.
-    return _State((found.st_ino, found.st_size, found.st_mtime_ns), bool(log), index is not None and log is not None)
+    return _State(
+        (found.st_ino, found.st_size, found.st_mtime_ns),
+        bool(log),
+        index is not None and log is not None,
+        uses_log,
+        bool(journal),
+    )
+
+
+def _uses_log(path: Path) -> bool:
+    """Whether the header says that the database has a write-ahead log (https://www.sqlite.org/fileformat.html, 1.3)."""
+    with path.open("rb") as file:
+        return file.read(19)[18:] == b"\2"
 
 
 def _size(path: Path) -> int | None:
@@ -140,7 +183,7 @@ def _size(path: Path) -> int | None:
 def _check_unchanged(location: Location, path: Path, state: _State) -> None:
     """Raises StoreUnavailable if a file that was read without locks has been written."""
     now = _state(location, path)
-    if (state.is_at_rest or state.needs_copy) and (now is None or now.mark != state.mark):
+    if (state.is_at_rest or state.needs_copy or state.has_journal) and (now is None or now.mark != state.mark):
         raise StoreUnavailable(f"the metadata store {path} was changed while it was read; run the command again")
 
 

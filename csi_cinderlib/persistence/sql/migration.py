@@ -13,6 +13,8 @@ from csi_cinderlib.persistence.sql.schema import HEAD, METADATA, REVISIONS, VERS
 
 _IN_EACH_TABLE = frozenset({"id", "revision", "body"})
 """Columns of all our tables in all revisions of the schema."""
+_LISTED = 3
+"""Names of tables in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,11 @@ def check_version(connection: Connection, location: Location) -> str:
             f"{location.shown} has schema {before!r} of a newer csi-cinderlib; supported: up to {HEAD!r}; "
             "upgrade csi-cinderlib, or restore a backup from before the upgrade",
         )
-    if not before and (foreign := _foreign_tables(connection)):
+    if not before and (foreign := _foreign_tables(connection, location)):
         raise ConfigurationError(
             URL_KEY,
-            f"{location.shown} contains tables of another program, possibly cinderlib or Cinder ({', '.join(foreign)}); "
-            "create a separate database for csi-cinderlib; to migrate cinderlib's metadata, see docs/how-to/migrate-from-cinderlib.md",
+            f"{location.shown} contains tables of another program, possibly cinderlib or Cinder ({_listed(foreign)}); "
+            "create a separate database for csi-cinderlib; `csi-cinderlib adopt cinderlib` copies cinderlib's metadata to it",
         )
     if not location.migrate:
         raise ConfigurationError(
@@ -75,19 +77,27 @@ def check_version(connection: Connection, location: Location) -> str:
 
 def check_readable(connection: Connection, location: Location) -> None:
     """Raises ConfigurationError unless the schema is current. Changes nothing."""
-    if not version_of(connection) and not _foreign_tables(connection):
+    if not version_of(connection) and not _foreign_tables(connection, location):
         raise ConfigurationError(URL_KEY, f"{location.shown} contains no csi-cinderlib metadata")
     check_version(connection, replace(location, migrate=False))
 
 
-def _foreign_tables(connection: Connection) -> list[str]:
-    """Tables of other programs with the name of one of ours. A database can be shared, a table cannot."""
+def _foreign_tables(connection: Connection, location: Location) -> list[str]:
+    """Tables of other programs: in a file all of them; on a server those with the name of one of ours, because databases are shared."""
     inspector = inspect(connection)
-    return [
+    names = set(inspector.get_table_names())
+    ours = METADATA.tables.keys() & names
+    foreign = [
         name
-        for name in sorted(METADATA.tables.keys() & set(inspector.get_table_names()))
+        for name in sorted(ours)
         if _IN_EACH_TABLE.difference(column["name"] for column in inspector.get_columns(name))
     ]
+    return [*foreign, *sorted(names - ours)] if location.is_file else foreign
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _LISTED
+    return ", ".join([*names[:_LISTED], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _create(connection: Connection) -> None:

@@ -16,7 +16,7 @@ from csi_cinderlib.persistence.sql import looking, server
 from csi_cinderlib.persistence.sql.database import Write
 from csi_cinderlib.persistence.sql.location import URL_KEY, Location, locate
 from csi_cinderlib.persistence.sql.migration import Migrated, check_readable, check_version
-from csi_cinderlib.persistence.sql.schema import HEAD
+from csi_cinderlib.persistence.sql.schema import HEAD, VERSION_TABLE
 from csi_cinderlib.persistence.sql.server import ServerDatabase
 from csi_cinderlib.persistence.sql.sqlite import FileDatabase
 from csi_cinderlib.persistence.sql.store import SqlStore
@@ -95,4 +95,16 @@ class _Reading:
 
 
 def _database(location: Location) -> FileDatabase | ServerDatabase:
-    return FileDatabase(location) if location.is_file else ServerDatabase(location)
+    if not location.is_file:
+        return ServerDatabase(location)
+    _refuse_foreign(location)
+    return FileDatabase(location)
+
+
+def _refuse_foreign(location: Location) -> None:
+    """Raises ConfigurationError for a file of another program, before it is changed: opening switches it to a write-ahead log."""
+    if not location.file.is_file() or looking.has_table(location.file, VERSION_TABLE):
+        return
+    with looking.look(location) as connection:
+        if connection is not None:
+            check_version(connection, location)

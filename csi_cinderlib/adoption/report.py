@@ -1,0 +1,44 @@
+"""What an adoption finds, in lines for people. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from csi_cinderlib.adoption.found import Found
+from csi_cinderlib.adoption.writing import Plan
+
+
+def lines(found: Found, planned: Plan, source: str, configured: Collection[str] | None) -> Iterator[str]:
+    """The report of a dry run, which is also printed before writing.
+
+    Args:
+        configured: the names of the configured back ends; None if there is no configuration to compare with.
+    """
+    yield f"{source}: {_counted(planned.content.counts)}"
+    yield f"checksum: {planned.checksum}"
+    if found.deleted:
+        yield f"deleted there, left out: {_counted(found.deleted)}"
+    for backend, count in sorted(found.backends().items()):
+        missing = configured is not None and backend not in configured
+        yield f"back end {backend}: {_counted({'volume': count})}" + (
+            "; not in the configuration, add it before use" if missing else ""
+        )
+    attached: dict[str, list[str]] = {}
+    for attachment in found.attachments.values():
+        attached.setdefault(attachment.node_id, []).append(attachment.volume_id)
+    for node, volumes in sorted(attached.items()):
+        yield f"attached to {node}: {', '.join(sorted(volumes))}"
+    yield from (f"note: {note}" for note in found.notes)
+    if planned.done:
+        yield f"these records were adopted at {planned.done}; nothing to do"
+    elif present := len(planned.records) - len(planned.new):
+        yield f"in the store already: {present}"
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(_items(counts.items())) or "no records"
+
+
+def _items(counts: Iterable[tuple[str, int]]) -> Iterator[str]:
+    for kind, count in counts:
+        yield f"{count} {kind}"

@@ -1,0 +1,114 @@
+"""The content of Ember-CSI's custom resources. Pure.
+
+Ember-CSI stores cinderlib's JSON of each object in an annotation: `json`, or `value` for a key-value, whose key is the name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from csi_cinderlib.adoption import mapping
+from csi_cinderlib.adoption.database import mark_attached, volume_of
+from csi_cinderlib.adoption.found import Found
+from csi_cinderlib.errors import InvalidRequest
+from csi_cinderlib.model.records import Attachment, KeyValue, Snapshot, Volume, VolumeType
+
+Item = Mapping[str, Any]
+
+GROUP = "ember-csi.io"
+PLURALS: Mapping[str, str] = {
+    "Volume": "volumes",
+    "Snapshot": "snapshots",
+    "Connection": "connections",
+    "KeyValue": "keyvalues",
+}
+"""Names in the API, by kind."""
+_DATA = "versioned_object.data"
+
+
+def is_resource(item: object) -> bool:
+    """Whether it is one of Ember-CSI's objects."""
+    return (
+        isinstance(item, Mapping)
+        and item.get("kind") in PLURALS
+        and str(item.get("apiVersion")).partition("/")[0] == GROUP
+    )
+
+
+def content(items: Iterable[Item]) -> Found:
+    """All records and problems."""
+    found = Found()
+    by_kind: dict[str, list[tuple[str, Item]]] = {kind: [] for kind in PLURALS}
+    for item in items:
+        by_kind[item["kind"]].append((str((item.get("metadata") or {}).get("name") or ""), item))
+    for name, item in by_kind["Volume"]:
+        if volume := found.attempt("Volume", name, partial(_volume, item)):
+            found.volumes[volume.id] = volume
+    for name, item in by_kind["Snapshot"]:
+        if snapshot := found.attempt("Snapshot", name, partial(_snapshot, found, item)):
+            found.snapshots[snapshot.id] = snapshot
+    for name, item in by_kind["Connection"]:
+        if attachment := found.attempt("Connection", name, partial(_attachment, found, item)):
+            found.attachments[attachment.id] = attachment
+    for name, item in by_kind["KeyValue"]:
+        if kept := found.attempt("KeyValue", name, partial(_key_value, name, item)):
+            found.key_values[kept.id] = kept
+    mark_attached(found)
+    found.note_each(found.volumes.values())
+    found.note_each(found.snapshots.values())
+    return found
+
+
+def _volume(item: Item) -> Volume:
+    columns = _columns(item)
+    return mapping.volume_record(columns, _type(columns.get("volume_type")))
+
+
+def _snapshot(found: Found, item: Item) -> Snapshot:
+    columns = _columns(item)
+    return mapping.snapshot_record(columns, volume_of(found, columns).backend)
+
+
+def _attachment(found: Found, item: Item) -> Attachment:
+    columns = _columns(item)
+    return mapping.attachment_record(columns, volume_of(found, columns).backend, block=False)
+
+
+def _key_value(name: str, item: Item) -> KeyValue:
+    return mapping.key_value(name, _annotation(item, "value"))
+
+
+def _columns(item: Item) -> dict[str, Any]:
+    """The fields of Cinder's object. Raises InvalidRequest without the text, which contains secrets."""
+    try:
+        columns = json.loads(_annotation(item, "json"))["ovo"][_DATA]
+    except (ValueError, RecursionError):
+        raise InvalidRequest("metadata.annotations.json", "is not valid JSON") from None
+    except (KeyError, TypeError):
+        columns = None
+    if not isinstance(columns, dict):
+        raise InvalidRequest("metadata.annotations.json", f"has no ovo.{_DATA}; it must be JSON of cinderlib")
+    return columns
+
+
+def _annotation(item: Item, name: str) -> str:
+    value = ((item.get("metadata") or {}).get("annotations") or {}).get(name)
+    if not isinstance(value, str):
+        raise InvalidRequest(f"metadata.annotations.{name}", "is missing; read the objects with `kubectl get -o yaml`")
+    return value
+
+
+def _type(primitive: Any) -> VolumeType | None:
+    data = (primitive or {}).get(_DATA) or {}
+    qos = (data.get("qos_specs") or {}).get(_DATA) or {}
+    extra, specs = data.get("extra_specs") or {}, qos.get("specs") or {}
+    if not extra and not specs:
+        return None
+    return VolumeType(
+        extra_specs={str(key): str(value) for key, value in extra.items()},
+        qos_specs={str(key): str(value) for key, value in specs.items()},
+        qos_consumer=str(qos.get("consumer") or "back-end"),
+    )
