@@ -40,7 +40,7 @@ _GIVEN = ("attached_host", "instance_uuid", "mountpoint")
 """Fields of a connection that the caller of cinderlib has set; `cinderlib.connection_record` stores them in the same form."""
 _NOT_KEPT = frozenset(
     "host size status ec2_id service_uuid cluster_name shared_targets use_quota scheduled_at launched_at bootable "
-    "migration_status previous_status name_id _name_id encryption_key_id volume_type_id progress".split()
+    "migration_status previous_status _name_id encryption_key_id volume_type_id progress".split()
 )
 """Columns that have a field of their own, or describe Cinder's services."""
 
@@ -181,7 +181,7 @@ def _own(columns: Columns) -> dict[str, object]:
     kept: dict[str, object] = {
         name: str(columns[name]) for name in (*_TENANT, "encryption_key_id") if columns.get(name)
     }
-    if name_id := columns.get("name_id") or columns.get("_name_id"):
+    if name_id := columns.get("_name_id"):
         kept["_name_id"] = str(name_id)
     if columns.get("bootable"):
         kept["bootable"] = True

@@ -58,7 +58,9 @@ def _fill(python: str, url: str, deletes: str) -> None:
 
 
 def _write(name: str, database: str, text: str) -> None:
-    kept = [line for line in text.splitlines() if line and not line.startswith(("--", "\\")) and not _OF_MYSQL.search(line)]
+    kept = [
+        line for line in text.splitlines() if line and not line.startswith(("--", "\\")) and not _OF_MYSQL.search(line)
+    ]
     (FOLDER / f"{name}-{database}.sql").write_text("\n".join(kept) + "\n")
 
 
