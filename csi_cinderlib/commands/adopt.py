@@ -50,7 +50,7 @@ def _target(callback: options.Callback) -> options.Callback:
 @command.command(
     "cinderlib",
     short_help="Adopt cinderlib's database.",
-    help="Read the database of cinderlib 1 to 5 and add its volumes, snapshots, connections and key-values to the store.",
+    help="Read the database of cinderlib 2 to 5 and add its volumes, snapshots, connections and key-values to the store.",
     epilog="The URL may contain a password; the variable does not show it in the list of processes.",
 )
 @click.option("--url", metavar="URL", required=True, envvar=URL_VARIABLE, help=f"cinderlib's `connection`: sqlite:////PATH, postgresql://... or mysql://... [env: {URL_VARIABLE}]")  # fmt: skip
@@ -165,9 +165,11 @@ def _backends(settings: Settings) -> frozenset[str]:
 def _write(settings: Settings, planned: Plan, source: str, into: str) -> None:
     from csi_cinderlib.adoption import writing
 
+    from csi_cinderlib.persistence.transfer import Transferred
+
     with progress.shown("adopting") as shown, _opened(settings, into) as store:
         writing.carry_out(store, planned, source, shown)
-    output.print_text(f"adopted: {len(planned.records)} records, verified, checksum {planned.checksum}", sys.stderr)
+    output.print_text(f"adopted: {Transferred(planned.content.counts)}, checksum {planned.checksum}", sys.stderr)
 
 
 def _opened(settings: Settings, into: str) -> AbstractContextManager[Store]:

@@ -48,7 +48,7 @@ _FAILED: Mapping[str, str] = MappingProxyType(
 )
 _EMBER: Mapping[str, str] = MappingProxyType(
     {
-        "plugin_name": "csi-cinderlib has its own name; volumes of Ember-CSI stay with Ember-CSI",
+        "plugin_name": "csi-cinderlib has its own name; `csi-cinderlib adopt ember` takes over volumes",
         "grpc_workers": "csi-cinderlib has its own setting `workers` with a suitable default",
         "project_id": "volumes of csi-cinderlib have no project",
         "user_id": "volumes of csi-cinderlib have no user",

@@ -114,7 +114,7 @@ def next_steps(conversion: Conversion, target: str, name: str, path: str, secret
 _VOLUMES = {
     "OpenStack Cinder": "existing volumes stay with Cinder: docs/how-to/from-openstack-cinder.md#existing-volumes",
     "cinderlib": "existing volumes: docs/how-to/from-cinderlib.md#existing-volumes",
-    "Ember-CSI": "existing volumes stay with Ember-CSI: docs/how-to/from-ember-csi.md#existing-volumes",
+    "Ember-CSI": "to take over the existing volumes: docs/how-to/from-ember-csi.md#existing-volumes",
 }
 
 

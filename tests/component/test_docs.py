@@ -115,9 +115,7 @@ def test_messages_lead_to_a_page_and_a_heading() -> None:
     assert links
     broken = [f"{module}: {path}{anchor}" for module, path, anchor in links if not _leads_somewhere(path, anchor)]
     assert broken == []
-    assert {path for _, path, anchor in links if not anchor} == {"docs/how-to/migrate-from-cinderlib.md"}, (
-        "name the section"
-    )
+    assert [path for _, path, anchor in links if not anchor] == [], "name the section"
 
 
 def _leads_somewhere(path: str, anchor: str) -> bool:

@@ -64,7 +64,8 @@ def check_version(connection: Connection, location: Location) -> str:
         raise ConfigurationError(
             URL_KEY,
             f"{location.shown} contains tables of another program, possibly cinderlib or Cinder ({_listed(foreign)}); "
-            "create a separate database for csi-cinderlib; `csi-cinderlib adopt cinderlib` copies cinderlib's metadata to it",
+            "create a separate database for csi-cinderlib; `csi-cinderlib adopt cinderlib` copies cinderlib's metadata to it, "
+            "see docs/how-to/migrate-from-cinderlib.md#bring-the-metadata-along",
         )
     if not location.migrate:
         raise ConfigurationError(

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.model.records import Snapshot, Volume
+from csi_cinderlib.persistence.iteration import walk_all
 from csi_cinderlib.persistence.plugins import open_store
 from csi_cinderlib.persistence.sql import open_store as open_sql
 from csi_cinderlib.persistence.sql.schema import VERSION_TABLE
@@ -81,8 +83,9 @@ def test_no_former_status_lets_the_controller_delete_a_volume_by_itself(
     change(source, f"UPDATE volumes SET status = '{status}'", f"UPDATE snapshots SET status = '{status}'")
     assert adopt(source, tmp_path / "new.db", "--write") == 0
     found, snapshots, _, _ = contents(tmp_path / "new.db")
-    assert {str(record.status) for record in (*found, *snapshots)} == {"available"}
-    assert all(f"{status!r}" in record.message for record in (*found, *snapshots))
+    records: list[Volume | Snapshot] = [*found, *snapshots]
+    assert {str(record.status) for record in records} == {"available"}
+    assert all(f"{status!r}" in record.message for record in records)
 
 
 def test_the_id_in_the_name_on_the_storage_is_kept(source: Path, tmp_path: Path) -> None:
@@ -107,17 +110,11 @@ def test_a_second_run_brings_nothing_back_that_was_deleted_since(source: Path, t
     target = tmp_path / "new.db"
     assert adopt(source, target, "--write") == 0
     store = open_store("sql", {"url": f"sqlite:///{target}"}, state_dir=tmp_path)
-    store.remove(volumes_of(store)["failed extension"])
+    store.remove(next(volume for volume in walk_all(store, Volume) if volume.name == "failed extension"))
     store.close()
     assert adopt(source, target, "--write") == 0
     assert "nothing to do" in capsys.readouterr().out
     assert "failed extension" not in volumes(target)
-
-
-def volumes_of(store: object) -> dict[str, object]:
-    from csi_cinderlib.model.records import Volume
-
-    return {volume.name: volume for volume in store.page(Volume).records}  # type: ignore[attr-defined]  # a store
 
 
 def test_two_databases_go_into_one_store(source: Path, tmp_path: Path) -> None:
