@@ -27,6 +27,7 @@ def content(tables: Tables) -> Found:
     _volumes(found, tables)
     _snapshots(found, tables)
     _attachments(found, tables)
+    found.note_messages()
     for row in _alive(found, tables, "driver_initiator_data"):
         if data := found.attempt("driver_initiator_data", str(row["id"]), partial(mapping.initiator_data, row)):
             found.initiator_data[data.id] = data
@@ -48,8 +49,8 @@ def _volumes(found: Found, tables: Tables) -> None:
         columns = {**row, "metadata": metadata.get(id, {}), "admin_metadata": admin.get(id, {})}
         if volume := found.attempt("volumes", id, partial(_volume, columns, kind)):
             found.volumes[id] = volume
-            found.notes += [f"volume {id}: {note}" for note in notes]
-    found.note_each(found.volumes.values())
+            for note in notes:
+                found.note(volume, note)
 
 
 def _volume(columns: Row, kind: Any) -> Volume:
@@ -64,7 +65,6 @@ def _snapshots(found: Found, tables: Tables) -> None:
         columns = {**row, "metadata": metadata.get(id, {})}
         if snapshot := found.attempt("snapshots", id, partial(_snapshot, found, columns)):
             found.snapshots[id] = snapshot
-    found.note_each(found.snapshots.values())
 
 
 def _snapshot(found: Found, columns: Row) -> Snapshot:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ class Found:
 
     Attributes:
         problems: rows that cannot become records, by table, id and column.
-        notes: facts about adopted rows that an operator should know.
+        notes: what an operator should know about adopted rows: a clause, and the rows that it applies to.
         deleted: rows that the source marks as deleted, by table; they are left out.
     """
 
@@ -29,7 +29,7 @@ class Found:
     initiator_data: dict[str, InitiatorData] = field(default_factory=dict)
     key_values: dict[str, KeyValue] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: dict[str, list[str]] = field(default_factory=dict)
     deleted: Counter[str] = field(default_factory=Counter)
 
     def records(self) -> Iterator[Record]:
@@ -52,8 +52,12 @@ class Found:
             self.problems.append(Problem(f"{table} {id} {wrong.field}".rstrip(), wrong.problem))
             return None
 
-    def note_each(self, records: Iterable[Volume | Snapshot]) -> None:
-        """Note the messages of records, such as a former status."""
-        self.notes += [
-            f"{type(record).__name__.lower()} {record.id}: {record.message}" for record in records if record.message
-        ]
+    def note(self, record: Volume | Snapshot, clause: str) -> None:
+        self.notes.setdefault(clause, []).append(f"{type(record).__name__.lower()} {record.id}")
+
+    def note_messages(self) -> None:
+        """Note the messages of volumes and snapshots, such as a former status."""
+        records: list[Volume | Snapshot] = [*self.volumes.values(), *self.snapshots.values()]
+        for record in records:
+            if record.message:
+                self.note(record, record.message)

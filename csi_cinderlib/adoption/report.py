@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from csi_cinderlib.adoption.found import Found
 from csi_cinderlib.adoption.writing import Plan
+
+MOST = 10
+"""Ids on a line."""
 
 
 def lines(found: Found, planned: Plan, source: str, configured: Collection[str] | None) -> Iterator[str]:
@@ -27,12 +30,17 @@ def lines(found: Found, planned: Plan, source: str, configured: Collection[str] 
     for attachment in found.attachments.values():
         attached.setdefault(attachment.node_id, []).append(attachment.volume_id)
     for node, volumes in sorted(attached.items()):
-        yield f"attached to {node}: {', '.join(sorted(volumes))}"
-    yield from (f"note: {note}" for note in found.notes)
+        yield f"attached to {node}: {_listed(sorted(volumes))}"
+    yield from (f"note: {clause}: {_listed(rows)}" for clause, rows in found.notes.items())
     if planned.done:
         yield f"these records were adopted at {planned.done}; nothing to do"
     elif present := len(planned.records) - len(planned.new):
         yield f"in the store already: {present}"
+
+
+def _listed(items: Sequence[str]) -> str:
+    more = len(items) - MOST
+    return ", ".join([*items[:MOST], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -57,8 +57,7 @@ def content(items: Iterable[Item]) -> Found:
         if kept := found.attempt("KeyValue", name, partial(_key_value, name, item)):
             found.key_values[kept.id] = kept
     mark_attached(found)
-    found.note_each(found.volumes.values())
-    found.note_each(found.snapshots.values())
+    found.note_messages()
     return found
 
 

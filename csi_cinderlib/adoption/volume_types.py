@@ -9,8 +9,10 @@ cinderlib gives each volume a type of its own with the id of the volume. Its ver
 
 from __future__ import annotations
 
+import itertools
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,15 +86,12 @@ def _qos(rows: list[Row]) -> tuple[dict[str, dict[str, str]], frozenset[str]]:
     heads = [row for row in rows if row["key"] == _HEAD]
     values = [row for row in rows if row["key"] != _HEAD and row.get("specs_id")]
     found = _by(values, "specs_id")
-    stray = {
-        id: [row for row in values if str(row["specs_id"]) == id]
-        for id in found.keys() - {str(row["id"]) for row in heads}
-    }
+    stray = _spans(values, known={str(row["id"]) for row in heads})
     lost = set()
     for head in heads:
         if (id := str(head["id"])) in found:
             continue
-        fitting = [former for former, those in stray.items() if all(_within(head, row) for row in those)]
+        fitting = _fitting(stray, head)
         if len(fitting) == 1:
             found[id] = found[fitting[0]]
         else:
@@ -100,9 +99,18 @@ def _qos(rows: list[Row]) -> tuple[dict[str, dict[str, str]], frozenset[str]]:
     return found, frozenset(lost)
 
 
-def _within(head: Row, row: Row) -> bool:
-    """Whether a value was stored while its QoS specs were: between the creation of their own row and the change of its id."""
-    begin, made, end = (
-        mapping.moment(value) for value in (head.get("created_at"), row.get("created_at"), head.get("updated_at"))
-    )
-    return bool(begin and made and end) and begin <= made <= end
+def _spans(values: Iterable[Row], known: Collection[str]) -> list[tuple[str, str, str]]:
+    """When the values of each missing QoS specs were stored: first, last, and the id, in order of time."""
+    times: dict[str, list[str]] = defaultdict(list)
+    for row in values:
+        if (id := str(row["specs_id"])) not in known:
+            times[id].append(mapping.moment(row.get("created_at")))
+    return sorted((min(those), max(those), id) for id, those in times.items() if all(those))
+
+
+def _fitting(spans: Sequence[tuple[str, str, str]], head: Row) -> list[str]:
+    """The missing QoS specs whose values were stored between the creation of this row and the change of its id."""
+    begin, end = mapping.moment(head.get("created_at")), mapping.moment(head.get("updated_at"))
+    start = bisect_left(spans, (begin, "", ""))
+    following = itertools.takewhile(lambda span: span[0] <= end, itertools.islice(spans, start, None))
+    return [id for _, last, id in following if begin and last <= end]

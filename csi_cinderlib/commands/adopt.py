@@ -164,7 +164,6 @@ def _backends(settings: Settings) -> frozenset[str]:
 
 def _write(settings: Settings, planned: Plan, source: str, into: str) -> None:
     from csi_cinderlib.adoption import writing
-
     from csi_cinderlib.persistence.transfer import Transferred
 
     with progress.shown("adopting") as shown, _opened(settings, into) as store:

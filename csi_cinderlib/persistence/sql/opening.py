@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from csi_cinderlib.errors import ConfigurationError
+from csi_cinderlib.errors import ConfigurationError, StoreUnavailable
 from csi_cinderlib.persistence.api import Sealer, Store
 from csi_cinderlib.persistence.sql import looking, server
 from csi_cinderlib.persistence.sql.database import Write
@@ -105,6 +105,11 @@ def _refuse_foreign(location: Location) -> None:
     """Raises ConfigurationError for a file of another program, before it is changed: opening switches it to a write-ahead log."""
     if not location.file.is_file() or looking.has_table(location.file, VERSION_TABLE):
         return
-    with looking.look(location) as connection:
-        if connection is not None:
-            check_version(connection, location)
+    try:
+        with looking.look(location) as connection:
+            if connection is not None:
+                check_version(connection, location)
+    except StoreUnavailable:
+        if not Path(f"{location.file}.lock").exists():
+            raise
+        # Another process of this program is creating its store. The lock is taken next, and names that process.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from csi_cinderlib.cli import main
 from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.model.records import Snapshot, Volume
 from csi_cinderlib.persistence.iteration import walk_all
@@ -35,7 +36,8 @@ def test_a_dry_run_shows_everything_and_writes_nothing(source: Path, tmp_path: P
     assert re.search(r"^checksum: [0-9a-f]{64}$", printed.out, re.MULTILINE)
     assert "back end array1: 6 volume" in printed.out
     assert f"attached to node1: {', '.join(sorted((id_of(source, 'clone'), id_of(source, 'typed'))))}" in printed.out
-    assert f"volume {id_of(source, 'failed extension')}: its status was 'error'" in printed.out
+    note = "note: its status was 'error' when it was adopted; check it before use: volume"
+    assert f"{note} {id_of(source, 'failed extension')}\n" in printed.out
     assert "dry run: nothing written" in printed.err
     assert not (tmp_path / "new.db").exists()
     assert "secret" not in printed.out + printed.err
@@ -152,8 +154,6 @@ def test_a_missing_file_is_named_and_not_created(tmp_path: Path, capsys: Capture
 
 
 def test_a_store_in_memory_is_refused(source: Path, tmp_path: Path, capsys: Capture) -> None:
-    from csi_cinderlib.cli import main
-
     config = tmp_path / "config.yaml"
     config.write_text("store: {plugin: memory}\n")
     assert main(["adopt", "cinderlib", "--url", f"sqlite:///{source}", "--config", str(config), "--write"]) == 2
@@ -195,3 +195,35 @@ def test_a_server_database_of_cinderlib_as_the_store_is_refused_and_gets_no_tabl
         open_sql({"url": server.url}, state_dir=tmp_path, sealer=None)
     found = server.query("SELECT count(*) FROM information_schema.tables WHERE table_name = %s", VERSION_TABLE)
     assert found[0][0] == 0
+
+
+# --- the configured store of the CSI driver
+
+
+def test_the_configured_store_seals_secrets_and_unknown_back_ends_are_named(
+    source: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"state_dir: {tmp_path / 'state'}\n"
+        "sealing_keys: [{id: k1, key: MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=}]\n"
+        "backends: {fast: {driver: csi_cinderlib.drivers.loopfile.LoopFileDriver}}\n"
+    )
+    arguments = ["adopt", "cinderlib", "--url", f"sqlite:///{source}", "--config", str(config)]
+    assert main(arguments) == 0
+    assert "back end array1: 6 volume; not in the configuration, add it before use" in capsys.readouterr().out
+    assert not (tmp_path / "state" / "metadata.db").exists()
+    assert main([*arguments, "--write"]) == 0
+    stored = (tmp_path / "state" / "metadata.db").read_bytes()
+    assert id_of(source, "plain").encode() in stored
+    assert b"CHAP user-plain" not in stored
+    assert main([*arguments, "--write"]) == 0
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_a_connection_without_a_connector_column_takes_it_from_its_connection_info(
+    source: Path, tmp_path: Path
+) -> None:
+    change(source, "UPDATE volume_attachment SET connector = NULL")
+    assert adopt(source, tmp_path / "new.db", "--write") == 0
+    assert {attachment.node_id for attachment in contents(tmp_path / "new.db")[2]} == {"node1"}

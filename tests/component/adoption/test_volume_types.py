@@ -61,3 +61,23 @@ def test_a_shared_type_is_used_for_a_volume_without_one_of_its_own() -> None:
 def test_deleted_specs_are_left_out() -> None:
     found = Types.of([{"id": "a"}], [{"volume_type_id": "a", "key": "k", "value": "v", "deleted": 1}], [])
     assert found.find({"id": "a", "volume_type_id": "a"}) == (None, ())
+
+
+def test_values_of_many_volumes_are_found_in_a_moment() -> None:
+    specs = [
+        {**row, "id": f"{row['id']}{number}"} | ({"specs_id": f"x{number}"} if "specs_id" in row else {})
+        for number in range(5000)
+        for row in _at(
+            qos("a", "x", str(number), second=0),
+            f"2026-01-01 {number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}",
+        )
+    ]
+    found = Types.of([{"id": f"a{number}"} for number in range(5000)], [], specs)
+    for number in range(5000):
+        kind, notes = found.find({"id": f"a{number}", "volume_type_id": f"a{number}"})
+        assert kind is not None
+        assert (kind.qos_specs, notes) == ({"total_iops_sec": str(number)}, ())
+
+
+def _at(rows: list[dict[str, Any]], second: str) -> list[dict[str, Any]]:
+    return [{key: second + value[19:] if key.endswith("_at") else value for key, value in row.items()} for row in rows]
