@@ -63,10 +63,16 @@ def test_a_cluster_is_read_page_by_page_and_only_read(tmp_path: Path) -> None:
         for kind in ("Volume", "Snapshot", "Connection", "KeyValue"):
             path = f"/apis/ember-csi.io/v1/namespaces/ember/{kind.lower()}s"
             server.lists[path] = [item for item in items() if item["kind"] == kind]
+        server.lists[path] += [_key_value(number) for number in range(1001)]
         config = server.kubeconfig(tmp_path / "kubeconfig")
         assert adopt(tmp_path / "new.db", "--kubeconfig", str(config), "--namespace", "ember") == 0
         assert {method for method, _ in server.asked} == {"GET"}
-    check(tmp_path / "new.db")
+        assert [asked for _, asked in server.asked].count(path) == 3
+    assert len(contents(tmp_path / "new.db")[3]) == 1002
+
+
+def _key_value(number: int) -> dict[str, Any]:
+    return {"metadata": {"name": f"key-{number}", "annotations": {"value": str(number)}}}
 
 
 def test_a_namespace_without_objects_is_named(tmp_path: Path, capsys: Capture) -> None:

@@ -77,3 +77,15 @@ def test_all_volumes_can_be_disconnected_and_deleted(backend: Backend, storage: 
             snapshot.delete()
         volume.delete()
     assert [path.name for path in storage.iterdir() if not path.name.startswith(".")] == []
+
+
+@pytest.mark.root
+def test_a_volume_is_attached_with_its_data(backend: Backend, storage: Path) -> None:
+    volume = next(volume for volume in backend.volumes if volume.name == "typed and unused")
+    file = storage / f"volume-{volume.id}"
+    connection = volume.attach()
+    with open(str(connection.path), "rb", buffering=0) as device:  # noqa: PTH123  # a device
+        assert device.read(4096).startswith(file.name.encode())
+    volume.detach()
+    volume.delete()
+    assert not file.exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from csi_cinderlib.cli import main
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.records import InitiatorData, Provider, SourceKind, Status, VolumeType
 from csi_cinderlib.persistence.sql import read
@@ -125,3 +126,17 @@ def test_rows_that_cinderlib_only_marked_as_deleted_stay_deleted(
     assert adopt(sqlite_file(tmp_path, "5.2.0-sqlite-soft"), tmp_path / "new.db", "--write") == 0
     assert "deleted" not in volumes(tmp_path / "new.db")
     assert "deleted there, left out: 1 volumes, 1 snapshots, 1 volume_attachment" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["postgresql", "mysql"])
+def test_records_can_go_into_a_server(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    server: Server = request.getfixturevalue(name)
+    server.renew_database()
+    source = sqlite_file(tmp_path)
+    driver = "postgresql+psycopg2" if name == "postgresql" else "mysql+pymysql"
+    into = f"{driver}://{server.url.partition('://')[2]}"
+    argv = ["adopt", "cinderlib", "--url", f"sqlite:///{source}", "--into", into, "--write"]
+    assert main(argv) == 0
+    assert main(argv) == 0
+    assert server.query("SELECT count(*) FROM volumes")[0][0] == 6
+    server.altered = True
