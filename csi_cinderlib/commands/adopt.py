@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from csi_cinderlib.config.settings import Settings
     from csi_cinderlib.persistence.api import Store
 
-URL_VARIABLE = "CINDERLIB_ADOPT_URL"
+URL_VARIABLE, INTO_VARIABLE = "CINDERLIB_ADOPT_URL", "CINDERLIB_ADOPT_INTO"
+"""URLs may contain passwords, which the variables do not show in the list of processes."""
 
 
 @click.group(
@@ -40,7 +41,8 @@ def _target(callback: options.Callback) -> options.Callback:
             "--into",
             metavar="URL",
             default="",
-            help="Database of a program with the library. [default: the configured store]",
+            envvar=INTO_VARIABLE,
+            help=f"Database of a program with the library. [env: {INTO_VARIABLE}; default: the configured store]",
         ),
     ):
         callback = option(callback)
@@ -51,7 +53,7 @@ def _target(callback: options.Callback) -> options.Callback:
     "cinderlib",
     short_help="Adopt cinderlib's database.",
     help="Read the database of cinderlib 2 to 5 and add its volumes, snapshots, connections and key-values to the store.",
-    epilog="The URL may contain a password; the variable does not show it in the list of processes.",
+    epilog="URLs may contain passwords; the variables do not show them in the list of processes.",
 )
 @click.option("--url", metavar="URL", required=True, envvar=URL_VARIABLE, help=f"cinderlib's `connection`: sqlite:////PATH, postgresql://... or mysql://... [env: {URL_VARIABLE}]")  # fmt: skip
 @_target

@@ -20,6 +20,12 @@ def storage(tmp_path: Path) -> Path:
     (tmp_path / "old").mkdir()
     source = sqlite_file(tmp_path / "old")
     change(source, "UPDATE volumes SET _name_id = '11111111-1111-1111-1111-111111111111' WHERE display_name = 'plain'")
+    device = 'json(\'{"type": "block", "path": "/dev/sdb"}\')'
+    change(
+        source,
+        f"UPDATE volume_attachment SET connection_info = json_set(connection_info, '$.device', {device}), mountpoint = '/mnt'",
+        "UPDATE volume_attachment SET attach_mode = 'ro' WHERE volume_id = (SELECT id FROM volumes WHERE display_name = 'clone')",
+    )
     assert adopt(source, tmp_path / "new.db", "--write") == 0
     volumes, snapshots, _, _ = contents(tmp_path / "new.db")
     directory = tmp_path / "storage"
@@ -52,6 +58,9 @@ def test_every_object_is_found_again(backend: Backend) -> None:
     (connection,) = volumes["clone"].connections
     assert connection.connector_info["host"] == "node1"
     assert connection.conn_info["data"]["auth_password"] == "secret"
+    assert connection.device == {"type": "block", "path": "/dev/sdb"}
+    assert (connection.attach_mode, connection.mountpoint) == ("ro", "/mnt")
+    assert typed.connections[0].attach_mode == "rw"
     assert [item.key for item in backend.persistence.get_key_values()] == ["node1"]
 
 

@@ -227,3 +227,25 @@ def test_a_connection_without_a_connector_column_takes_it_from_its_connection_in
     change(source, "UPDATE volume_attachment SET connector = NULL")
     assert adopt(source, tmp_path / "new.db", "--write") == 0
     assert {attachment.node_id for attachment in contents(tmp_path / "new.db")[2]} == {"node1"}
+
+
+def test_urls_with_passwords_can_come_from_the_environment(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CINDERLIB_ADOPT_URL", f"sqlite:///{source}")
+    monkeypatch.setenv("CINDERLIB_ADOPT_INTO", f"sqlite:///{tmp_path / 'new.db'}")
+    assert main(["adopt", "cinderlib", "--write"]) == 0
+    assert len(volumes(tmp_path / "new.db")) == 6
+
+
+@pytest.mark.parametrize("name", ["postgresql", "mysql"])
+def test_a_wrong_password_is_named_without_the_password(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path, capsys: Capture
+) -> None:
+    server: Server = request.getfixturevalue(name)
+    scheme = server.url.partition("://")[0]
+    assert adopt(f"{scheme}://csi:topsecret@127.0.0.1:{server.port}/csi", tmp_path / "new.db") == 2
+    message = capsys.readouterr().err
+    assert "--url: " in message
+    assert "password" in message
+    assert "topsecret" not in message
