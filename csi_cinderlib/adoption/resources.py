@@ -43,7 +43,10 @@ def content(items: Iterable[Item]) -> Found:
     found = Found()
     by_kind: dict[str, list[tuple[str, Item]]] = {kind: [] for kind in PLURALS}
     for item in items:
-        by_kind[item["kind"]].append((str((item.get("metadata") or {}).get("name") or ""), item))
+        if _is_deleted(item):
+            found.deleted[item["kind"]] += 1
+        else:
+            by_kind[item["kind"]].append((str((item.get("metadata") or {}).get("name") or ""), item))
     for name, item in by_kind["Volume"]:
         if volume := found.attempt("Volume", name, partial(_volume, item)):
             found.volumes[volume.id] = volume
@@ -59,6 +62,17 @@ def content(items: Iterable[Item]) -> Found:
     mark_attached(found)
     found.note_messages()
     return found
+
+
+def _is_deleted(item: Item) -> bool:
+    """Whether the object says so itself: its deletion was interrupted."""
+    if item["kind"] == "KeyValue":
+        return False
+    try:
+        columns = _columns(item)
+    except InvalidRequest:
+        return False  # reported as a problem later
+    return bool(columns.get("deleted")) or columns.get("status") == "deleted"
 
 
 def _volume(item: Item) -> Volume:

@@ -82,6 +82,16 @@ def test_a_namespace_without_objects_is_named(tmp_path: Path, capsys: Capture) -
     assert "--namespace: namespace 'default' has no objects of ember-csi.io" in capsys.readouterr().err
 
 
+def test_objects_that_say_they_are_deleted_are_left_out(tmp_path: Path, capsys: Capture) -> None:
+    changed = items()
+    annotations = next(item for item in changed if "failed extension" in str(item))["metadata"]["annotations"]
+    annotations["json"] = annotations["json"].replace('"status":"error"', '"status":"deleted"')
+    (tmp_path / "all.json").write_text(json.dumps({"items": changed}))
+    assert adopt(tmp_path / "new.db", str(tmp_path / "all.json")) == 0
+    assert "failed extension" not in volumes(tmp_path / "new.db")
+    assert "deleted there, left out: 1 Volume" in capsys.readouterr().out
+
+
 def test_damaged_objects_are_named_without_their_content(tmp_path: Path, capsys: Capture) -> None:
     damaged = items()
     volume, other = [item for item in damaged if item["kind"] == "Volume"][:2]
