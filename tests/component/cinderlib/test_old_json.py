@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -153,12 +153,13 @@ def test_json_does_not_replace_a_newer_volume_of_the_same_id(lvm: Backend, libra
     text = volume.dumps
     volume.delete()
     newer = lvm.create_volume(7, id=volume.id, name="new")
-    for call in (
+    calls: list[Callable[[], Any]] = [
         lambda: library.load(text, save=True),
         lambda: library.load(text).delete(),
         lambda: library.load(text).extend(8),
         lambda: library.load(text).save(),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(InvalidRequest, match="created_at: differs"):
             call()
     assert library.volume(newer.id).name == "new"
