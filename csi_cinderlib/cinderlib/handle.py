@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVa
 
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import class_attributes, exception, fields
-from csi_cinderlib.errors import AlreadyExists, DriverError, InvalidRequest, NotFound
+from csi_cinderlib.errors import AlreadyExists, DriverError, InvalidRequest, NotFound, OperationPending
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume
 from csi_cinderlib.persistence.optimistic import change
@@ -220,7 +220,12 @@ class Object(Generic[T]):
             self._take(self._store_all())
 
     def _put(self, record: T) -> T:
-        """Create or overwrite the stored record, for a record loaded from JSON."""
+        """Create or overwrite the stored record, for a record loaded from JSON.
+
+        Raises:
+            InvalidRequest: the stored record is from another creation.
+            OperationPending: another process works on it.
+        """
         store = self._library.store
         for _ in range(10):
             try:
@@ -229,6 +234,8 @@ class Object(Generic[T]):
                 try:
                     stored = store.get(type(record), record.id)
                     self._refuse_other(stored)
+                    if self._library.presence.alive(stored.owner):
+                        raise OperationPending(f"{self._noun} {record.id!r} is being processed by {stored.owner!r}")
                     return store.replace(replace(record, revision=stored.revision))
                 except NotFound:
                     continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +12,7 @@ from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Provider, Snapshot, Status, Volume
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.types import Library
+    pass
 
 N = TypeVar("N", Volume, Snapshot)
 
@@ -118,11 +117,3 @@ def _remedy(record: Volume | Snapshot) -> str:
         size = record.target_size or record.size
         return f"extension to {size} GiB was interrupted; call extend({size}) to finish it"
     return "creation was interrupted; call delete(), and create it again"
-
-
-def tenant(library: Library, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The project and user fields of a record."""
-    return {
-        "project_id": given.get("project_id") or library.project_id,
-        "user_id": given.get("user_id") or library.user_id,
-    }

@@ -178,11 +178,18 @@ def _volume(library: Library, data: Primitive, backend: Backend | str) -> Volume
 
 def _snapshot(library: Library, data: Primitive, backend: Backend | str) -> Snapshot:
     record, volume = snapshot_record(data, _name(backend)), _parent(library, data, backend)
-    return _mark(Snapshot._of(library, record, backend, volume), data)
+    snapshot = _mark(Snapshot._of(library, record, backend, volume), data)
+    if volume is not None and volume._snapshots is not None:  # the JSON of the volume omits it
+        volume._snapshots.append(snapshot)
+    return snapshot
 
 
 def _connection(library: Library, data: Primitive, backend: Backend | str) -> Connection:
-    return Connection._of(library, attachment_record(data, _name(backend)), backend, _parent(library, data, backend))
+    record, volume = attachment_record(data, _name(backend)), _parent(library, data, backend)
+    connection = Connection._of(library, record, backend, volume)
+    if volume is not None and volume._connections is not None:
+        volume._connections.append(connection)
+    return connection
 
 
 def _mark(handle: H, data: Primitive) -> H:

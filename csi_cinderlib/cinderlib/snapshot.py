@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from csi_cinderlib.cinder import versioned
-from csi_cinderlib.cinderlib import default, exception, fields
+from csi_cinderlib.cinderlib import arguments, default, exception, fields
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
-from csi_cinderlib.cinderlib.handle import now
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
-from csi_cinderlib.cinderlib.named import NamedObject, tenant
+from csi_cinderlib.cinderlib.named import NamedObject
 from csi_cinderlib.model import records
 
 if TYPE_CHECKING:
@@ -29,7 +28,8 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
 
     def __init__(self, volume: Volume, **kwargs: Any) -> None:
         _check_backend(volume, kwargs.pop("backend", None))
-        super().__init__(volume._library, _record(volume, kwargs), volume.backend)
+        record = arguments.snapshot_record(volume._library, volume._with_unsaved(), kwargs)
+        super().__init__(volume._library, record, volume.backend)
         self._volume: Volume | None = volume
 
     @classmethod
@@ -104,22 +104,3 @@ def _check_backend(volume: Volume, backend: Backend | str | None) -> None:
     """Raises ValueError, as cinderlib does, if the volume is on another back end."""
     if backend is not None and getattr(backend, "id", backend) != volume._record.backend:
         raise ValueError(f"Volume {volume.id} is on back end {volume._record.backend!r}, not {backend!r}")
-
-
-def _record(volume: Volume, kwargs: dict[str, Any]) -> records.Snapshot:
-    for short, long in (("name", "display_name"), ("description", "display_description")):
-        if short in kwargs:
-            kwargs[long] = kwargs.pop(short)
-    of_volume = volume._with_unsaved()
-    given = {name: of_volume.fields.get(name) for name in ("project_id", "user_id")} | kwargs
-    given = {name: value for name, value in given.items() if value is not None}
-    given = fields.checked(records.Snapshot, given)
-    created_at = given.pop("created_at", None)
-    record = records.Snapshot(
-        id=str(given.pop("id", None) or Snapshot.new_uuid()),
-        backend=of_volume.backend,
-        volume_id=volume.id,
-        size=of_volume.size,
-        created_at=fields.moment(created_at) or now(),
-    )
-    return fields.set_snapshot(record, {**given, **tenant(volume._library, given)})

@@ -8,28 +8,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from csi_cinderlib import brick
 from csi_cinderlib.cinder import rows, versioned
-from csi_cinderlib.cinderlib import connection_record, default, exception, fields
+from csi_cinderlib.cinderlib import arguments, connection_record, default, exception, fields
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.connection import Connection
-from csi_cinderlib.cinderlib.handle import let_go, now
-from csi_cinderlib.cinderlib.named import NamedObject, tenant
+from csi_cinderlib.cinderlib.handle import let_go
+from csi_cinderlib.cinderlib.named import NamedObject
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.errors import InUse, InvalidRequest, NotFound
 from csi_cinderlib.model import records
 from csi_cinderlib.model.records import Attachment, VolumeType
-from csi_cinderlib.model.size import GiB, to_bytes
+from csi_cinderlib.model.size import to_bytes
 from csi_cinderlib.persistence.iteration import walk
 from csi_cinderlib.persistence.optimistic import change
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.types import Backend, Library
-
-_COPIED = (
-    "availability_zone bootable cluster_name display_description encryption_key_id glance_metadata project_id service_uuid "
-    "shared_targets use_quota user_id"
-).split()
-"""Fields that a new volume takes from another one, besides columns of the record. Not identities (`_name_id`, `ec2_id`), provider and
-replication data and `admin_metadata`, which belong to the object on the storage, nor states and times."""
 
 
 class Volume(NamedObject[records.Volume]):
@@ -50,11 +43,11 @@ class Volume(NamedObject[records.Volume]):
 
     def __init__(self, backend_or_vol: Backend | Volume | str, pool_name: str | None = None, **kwargs: Any) -> None:
         if isinstance(backend_or_vol, Volume):
-            kwargs = {**_like(backend_or_vol._with_unsaved()), **kwargs}
+            kwargs = {**arguments.like(backend_or_vol._with_unsaved()), **kwargs}
             pool_name = pool_name or backend_or_vol._record.pool
             backend_or_vol = default.loaded_backend(backend_or_vol.backend)
         backend = default.loaded_backend(backend_or_vol)
-        record = _record(backend._library, backend, pool_name or "", kwargs)
+        record = arguments.volume_record(backend._library, backend, pool_name or "", kwargs)
         self._begin(backend._library, record, backend)
         self._snapshots: list[Snapshot] | None = []
         self._connections: list[Connection] | None = []
@@ -114,14 +107,18 @@ class Volume(NamedObject[records.Volume]):
     def _versioned(self) -> Any:
         return versioned.volume(self._library.store, self._record, self._attached())
 
-    def _primitive(self, without: Iterable[str] = ()) -> dict[str, Any]:
+    def _primitive(self, without: Iterable[str] = (), but: str = "") -> dict[str, Any]:
+        """
+        Args:
+            but: the id of a snapshot or connection to omit from the lists, because the volume is part of its JSON.
+        """
         primitive = versioned.primitive(self._ovo, {*without, *self.SIMPLE_JSON_IGNORE})
         for name, kind, loaded in (
             ("snapshots", "SnapshotList", self._snapshots),
             ("volume_attachment", "VolumeAttachmentList", self._connections),
         ):
             if name not in without and loaded is not None:
-                items = [child._primitive(("volume",)) for child in loaded]
+                items = [child._primitive(("volume",)) for child in loaded if child.id != but]
                 head = {"versioned_object.name": kind, "versioned_object.namespace": "cinder"}
                 version = versioned.version(kind)
                 body = {"versioned_object.version": version, "versioned_object.data": {"objects": items}}
@@ -355,40 +352,3 @@ class Volume(NamedObject[records.Volume]):
                 with contextlib.suppress(exception.ConnectionNotFound):  # already deleted by another process
                     connection.detach()
             connection.disconnect()
-
-
-def _like(record: records.Volume) -> dict[str, Any]:
-    """The arguments for a new volume like this one."""
-    kind = record.type or VolumeType()
-    return {
-        **{name: record.fields[name] for name in _COPIED if record.fields.get(name) is not None},
-        "name": record.name or record.fields.get("display_name"),
-        "size": int(record.size),
-        "metadata": dict(record.metadata),
-        "multiattach": record.multiattach,
-        "extra_specs": dict(kind.extra_specs),
-        "qos_specs": dict(kind.qos_specs),
-    }
-
-
-def _record(library: Library, backend: Backend, pool: str, kwargs: dict[str, Any]) -> records.Volume:
-    for short, long in (("name", "display_name"), ("description", "display_description")):
-        if short in kwargs:
-            kwargs[long] = kwargs.pop(short)
-    kind = fields.volume_type(kwargs.pop("extra_specs", None), kwargs.pop("qos_specs", None))
-    given = {name: value for name, value in kwargs.items() if value is not None}
-    given = fields.checked(records.Volume, given)
-    created_at = given.pop("created_at", None)
-    record = records.Volume(
-        id=str(given.pop("id", None) or Volume.new_uuid()),
-        backend=backend.id,
-        pool=pool,
-        host=f"{library.host}@{backend.id}#{pool}" if pool else "",
-        size=GiB(1),
-        type=kind,
-        multiattach=fields.is_shared(kind),
-        created_at=fields.moment(created_at) or now(),
-    )
-    if not given.get("multiattach"):
-        given.pop("multiattach", None)  # the type may ask for it as well
-    return fields.set_volume(record, {**given, **tenant(library, given)})

@@ -14,10 +14,11 @@ import pytest
 
 import csi_cinderlib.cinderlib as cinderlib
 from csi_cinderlib.cinderlib import Backend, Library, exception
-from csi_cinderlib.errors import InvalidRequest
+from csi_cinderlib.errors import InvalidRequest, OperationPending
 from csi_cinderlib.model import records
 from csi_cinderlib.model.records import Status
 from csi_cinderlib.model.size import GiB
+from csi_cinderlib.persistence.memory import MemoryStore
 from tests.component.cinderlib.conftest import CONNECTOR, NOTHING, storage
 
 
@@ -231,6 +232,41 @@ def test_json_can_be_loaded_by_cinderlib(fake: Backend) -> None:
     )
     assert (data["use_quota"], data["shared_targets"], data["display_name"]) == (True, True, "")
     assert data["volume_attachment"]["versioned_object.version"] == "1.1"
+
+
+@pytest.mark.parametrize("name", ["snapshots", "connections"])
+def test_a_part_contains_its_volume_with_the_other_parts(fake: Backend, library: Library, name: str) -> None:
+    volume = fake.create_volume(1)
+    for _ in range(2):
+        volume.create_snapshot()
+    volume.connect(CONNECTOR)
+    part = getattr(volume, name)[0]
+    described = json.loads(part.dumps)["ovo"]["versioned_object.data"]["volume"]["versioned_object.data"]
+    listed = {
+        item["versioned_object.data"]["id"]
+        for key in ("snapshots", "volume_attachment")
+        for item in described[key]["versioned_object.data"]["objects"]
+    }
+    assert listed == {*(other.id for other in volume.snapshots), *(other.id for other in volume.connections)} - {
+        part.id
+    }
+    loaded = library.load(part.dumps)
+    assert loaded in getattr(loaded.volume, name)
+    assert len(getattr(loaded.volume, name)) == len(getattr(volume, name))
+
+
+def test_json_does_not_replace_a_record_that_another_process_works_on() -> None:
+    config = {"storage": MemoryStore()}
+    library, other = Library(persistence_config=config), Library(persistence_config=config)
+    try:
+        volume = library.backend("fake", volume_driver=NOTHING).create_volume(1)
+        text = volume.dumps
+        library.store.replace(replace(volume._record, status=Status.DELETING, owner=other.owner))
+        with pytest.raises(OperationPending, match="is being processed by"):
+            library.load(text, save=True)
+    finally:
+        library.close()
+        other.close()
 
 
 def test_a_record_of_the_driver_keeps_its_own_progress(fake: Backend, library: Library) -> None:
