@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", Volume, Snapshot, Attachment)
 
+_FORWARDED = frozenset({"_name_id", "_context", "_changed_fields"})
+"""Attributes of Cinder's object with an underscore that programs use."""
 _SHARED = frozenset({"_library", "_backend", "_record"})
 """What copies of an object share: the set-up, the back end, and the immutable record."""
 _SECONDS, _NO_FRACTION = len("2026-01-31T12:34:56"), ".000000Z"
@@ -57,7 +59,8 @@ class Object(Generic[T]):
 
         def __setattr__(self, name: str, value: Any) -> None:
             """Fields of Cinder's object are set there, so that `save` stores them."""
-            if not name.startswith("_") and not hasattr(type(self), name) and name in self.OVO_CLASS.fields:
+            is_public = not name.startswith("_") and not hasattr(type(self), name)
+            if (is_public or name in _FORWARDED) and name in self.OVO_CLASS.fields:
                 setattr(self._ovo, name, value)
             else:
                 object.__setattr__(self, name, value)
@@ -94,7 +97,7 @@ class Object(Generic[T]):
 
     def __getattr__(self, name: str) -> Any:
         """Fields of Cinder's object, as documented for cinderlib."""
-        if name.startswith("_"):
+        if name.startswith("_") and name not in _FORWARDED:
             raise AttributeError(name)
         return getattr(self._ovo, name)
 

@@ -215,11 +215,11 @@ def test_a_field_of_the_type_that_is_not_stored_is_refused(fake: Backend) -> Non
 
 def test_an_attribute_set_on_the_object_is_set_on_cinders_object(fake: Backend, library: Library) -> None:
     volume = made(fake, "Volume")
-    volume.display_name, volume.availability_zone, volume.note = "new", "zone", "mine"
-    assert (volume.name, volume.note) == ("new", "mine")
+    volume.display_name, volume._name_id, volume.note = "new", "other", "mine"
+    assert (volume.name, volume.note, volume.name_in_storage) == ("new", "mine", "volume-other")
     volume.save()
     again = stored_again(library, volume)
-    assert (again.name, again.availability_zone) == ("new", "zone")
+    assert (again.name, again._name_id) == ("new", "other")
 
 
 @pytest.mark.parametrize("operation", ["extend", "connect", "create_snapshot", "clone"])
