@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from csi_cinderlib.backend.columns import PROVIDER
@@ -31,6 +32,11 @@ PROJECT = "csi-cinderlib"
 """The project and user of objects without one; there are no tenants."""
 
 DEFAULT_TYPE, DEFAULT_TYPE_ID = "__DEFAULT__", "00000000-0000-4000-8000-000000000000"
+
+
+_SOURCES: Mapping[SourceKind, str] = MappingProxyType(
+    {SourceKind.SNAPSHOT: "snapshot_id", SourceKind.VOLUME: "source_volid"}
+)
 
 
 class Row(dict[str, Any]):
@@ -106,26 +112,31 @@ def qos_row(volume: Volume) -> Row | None:
 def volume_row(volume: Volume, attachments: Iterable[Attachment] = ()) -> Row:
     """Cinder's volume; `attachments` are all attachments of the volume, which determine whether it is in use."""
     attached = [attachment_row(attachment) for attachment in attachments]
-    source = volume.source
+    source, glance = volume.source, volume.fields.get("glance_metadata")
     kind = type_row(volume)
     return Row(
-        dict(volume.fields),
-        **_persistent(volume.created_at),
+        {
+            "user_id": PROJECT,
+            "project_id": PROJECT,
+            "display_name": None,
+            "use_quota": True,
+            "shared_targets": True,
+            "bootable": False,
+            "snapshot_id": None,
+            "source_volid": None,
+            "attach_status": "attached" if any(row.attach_status == "attached" for row in attached) else "detached",
+            **_persistent(volume.created_at),
+            "updated_at": None,
+            **volume.fields,
+            **({_SOURCES[source.kind]: source.id} if source else {}),
+            **({"display_name": volume.name} if volume.name else {}),
+        },
         id=volume.id,
-        user_id=volume.fields.get("user_id", PROJECT),
-        project_id=volume.fields.get("project_id", PROJECT),
-        display_name=volume.name,
         host=volume.host,
         size=int(volume.size),
-        status=_volume_status(volume.status, bool(attached)),
-        attach_status="attached" if any(row.attach_status == "attached" for row in attached) else "detached",
-        snapshot_id=source.id if source and source.kind is SourceKind.SNAPSHOT else None,
-        source_volid=source.id if source and source.kind is SourceKind.VOLUME else None,
+        status=_shown_status(volume, in_use=bool(attached)),
         group_id=volume.group_id or None,
         multiattach=volume.multiattach,
-        use_quota=False,
-        bootable=volume.fields.get("bootable", False),
-        shared_targets=False,
         volume_type_id=volume.id if kind else None,
         volume_type=kind,
         volume_attachment=attached,
@@ -133,25 +144,29 @@ def volume_row(volume: Volume, attachments: Iterable[Attachment] = ()) -> Row:
         volume_metadata=_pairs(volume.metadata),
         admin_metadata=dict(volume.admin_metadata),
         volume_admin_metadata=_pairs(volume.admin_metadata),
-        volume_glance_metadata=[],
+        volume_glance_metadata=_pairs(glance if isinstance(glance, Mapping) else {}),
         **_provider(volume.provider),
     )
 
 
 def snapshot_row(snapshot: Snapshot, volume: Volume) -> Row:
     return Row(
-        dict(snapshot.fields),
-        **_persistent(snapshot.created_at),
+        {
+            "user_id": PROJECT,
+            "project_id": PROJECT,
+            "display_name": None,
+            "progress": "100%" if snapshot.status is Status.AVAILABLE else "0%",
+            "use_quota": True,
+            **_persistent(snapshot.created_at),
+            "updated_at": None,
+            **snapshot.fields,
+            **({"display_name": snapshot.name} if snapshot.name else {}),
+        },
         id=snapshot.id,
-        user_id=snapshot.fields.get("user_id", PROJECT),
-        project_id=snapshot.fields.get("project_id", PROJECT),
-        display_name=snapshot.name,
         volume_id=snapshot.volume_id,
         volume_size=int(snapshot.size),
         volume_type_id=volume.id if served_type(volume) else None,
-        status=snapshot.status.value,
-        progress="100%" if snapshot.status is Status.AVAILABLE else "0%",
-        use_quota=False,
+        status=_shown_status(snapshot),
         group_snapshot_id=snapshot.group_snapshot_id or None,
         metadata=dict(snapshot.metadata),
         snapshot_metadata=_pairs(snapshot.metadata),
@@ -221,8 +236,12 @@ def _provider(provider: Provider) -> dict[str, str | None]:
     return {theirs: getattr(provider, ours) for theirs, ours in PROVIDER.items()}
 
 
-def _volume_status(status: Status, attached: bool) -> str:
-    return "in-use" if attached and status is Status.AVAILABLE else status.value
+def _shown_status(record: Volume | Snapshot, *, in_use: bool = False) -> str:
+    """The status that a user of the library has set, unless an operation is in progress; else that of the record."""
+    given = record.fields.get("status")
+    if given and record.status in (Status.AVAILABLE, Status.ERROR):
+        return str(given)
+    return "in-use" if in_use and record.status is Status.AVAILABLE else record.status.value
 
 
 def _moment(stamp: str) -> datetime | None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 from csi_cinderlib.cinder import convert, rows
 from csi_cinderlib.cinder.runtime import load_cinder
 from csi_cinderlib.cinder.work import Work, working
-from csi_cinderlib.model.records import Attachment, Snapshot, Volume
+from csi_cinderlib.errors import InvalidRequest
+from csi_cinderlib.model.records import Attachment, Snapshot, Volume, VolumeType
 from csi_cinderlib.persistence.api import Store
 
-NOT_GIVEN = frozenset(
-    "attach_status cluster cluster_name consistencygroup consistencygroup_id created_at deleted deleted_at glance_metadata "
-    "group group_id snapshots terminated_at updated_at volume_attachment volume_type volume cgsnapshot cgsnapshot_id "
-    "group_snapshot group_snapshot_id previous_status progress status".split()
-)
-"""Fields of Cinder's objects that cannot be set: they are derived from records or operations."""
+_TYPE_DEFAULTS: Mapping[str, object] = MappingProxyType({"description": None, "is_public": True, "projects": []})
+"""Fields of a volume type that a record does not store."""
 
 
 def volume(store: Store, record: Volume, attachments: Sequence[Attachment] | None = None) -> Any:
@@ -33,15 +32,30 @@ def volume(store: Store, record: Volume, attachments: Sequence[Attachment] | Non
         volume = convert.volume_object(convert.admin_context(), work, record)
         if volume.volume_type is not None and volume.volume_type.qos_specs_id:
             volume.volume_type.qos_specs  # noqa: B018  # loads them
-        return volume
+        return _without_lazy(
+            volume, {"cluster": "cluster_name", "group": "group_id", "consistencygroup": "consistencygroup_id"}
+        )
 
 
 def snapshot(store: Store, record: Snapshot, of: Volume) -> Any:
-    """Cinder's Snapshot with its volume."""
+    """Cinder's Snapshot with its volume. As in cinderlib, its progress is the name of the back end."""
     load_cinder()
     work = _work(store, of)
     with working(work):
-        return convert.snapshot_object(convert.admin_context(), work, record)
+        snapshot = convert.snapshot_object(convert.admin_context(), work, record)
+    if "progress" not in record.fields:
+        snapshot.progress = record.backend
+        snapshot.obj_reset_changes(["progress"])
+    return _without_lazy(snapshot, {"cgsnapshot": "cgsnapshot_id", "group_snapshot": "group_snapshot_id"})
+
+
+def _without_lazy(versioned: Any, ids: Mapping[str, str]) -> Any:
+    """The object, with None for related objects that it does not have, so that JSON contains them."""
+    missing = [name for name, id in ids.items() if not getattr(versioned, id)]
+    for name in missing:
+        setattr(versioned, name, None)
+    versioned.obj_reset_changes(missing)
+    return versioned
 
 
 def attachment(record: Attachment, connection_info: Mapping[str, Any]) -> Any:
@@ -57,12 +71,61 @@ def attachment(record: Attachment, connection_info: Mapping[str, Any]) -> Any:
     return attachment
 
 
-def settable(kind: type[Volume] | type[Snapshot]) -> frozenset[str]:
-    """The fields of Cinder's object that can be set on creation."""
+def version(name: str) -> str:
+    """The version of a class of Cinder's objects."""
     load_cinder()
     from cinder import objects
 
-    return frozenset(getattr(objects, kind.__name__).fields) - NOT_GIVEN
+    return str(getattr(objects, name).VERSION)
+
+
+def is_field(kind: type[Volume] | type[Snapshot], name: str) -> bool:
+    """Whether Cinder's object has this field."""
+    return name in _fields(kind)
+
+
+def is_object(kind: type[Volume] | type[Snapshot], name: str) -> bool:
+    """Whether this field of Cinder's object is another object."""
+    return _is_object(_fields(kind), name)
+
+
+def coerce(kind: type[Volume] | type[Snapshot], name: str, value: Any) -> Any:
+    """The value as Cinder's object converts it. Raises InvalidRequest: the field does not accept it."""
+    with _blaming(name):
+        return _fields(kind)[name].coerce(None, name, value)
+
+
+def coerce_specs(name: str, specs: Any) -> dict[str, str]:
+    """Extra specs or QoS specs as Cinder's volume type converts them: numbers and booleans become text.
+
+    Raises:
+        InvalidRequest: a value is None or a collection.
+    """
+    load_cinder()
+    from cinder import objects
+
+    with _blaming(name):
+        converted = objects.VolumeType.fields["extra_specs"].coerce(None, name, specs)
+    for key, value in (converted or {}).items():
+        if value is None:
+            raise InvalidRequest(f"{name}[{key}]", "must be text (got None)")
+    return dict(converted or {})
+
+
+@contextmanager
+def _blaming(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise InvalidRequest(name, str(error)) from None
+
+
+def _fields(kind: type[Volume] | type[Snapshot]) -> Mapping[str, Any]:
+    load_cinder()
+    from cinder import objects
+
+    fields: Mapping[str, Any] = getattr(objects, kind.__name__).fields
+    return fields
 
 
 def changes(versioned: Any) -> dict[str, Any]:
@@ -72,6 +135,45 @@ def changes(versioned: Any) -> dict[str, Any]:
         for name in versioned.obj_what_changed()
         if not _is_object(versioned.fields, name)
     }
+
+
+def assigned(versioned: Any) -> dict[str, Any]:
+    """As `changes`, with the objects that were assigned to a field, except the volume type (see `type_of`).
+
+    Objects that were changed in place are not included: they are stored by their own `save`.
+    """
+    objects = {
+        name: getattr(versioned, name)
+        for name in versioned._changed_fields
+        if _is_object(versioned.fields, name) and name != "volume_type"
+    }
+    return {**changes(versioned), **objects}
+
+
+def type_of(versioned: Any, consumer: str) -> VolumeType | None:
+    """The volume type of Cinder's Volume, as changed by the user.
+
+    Args:
+        consumer: of the QoS specs, for a type without any.
+
+    Raises:
+        InvalidRequest: a value is not supported, or a field of the type that a record does not store was set.
+    """
+    kind = versioned.volume_type
+    if kind is None:
+        return None
+    for name, default in _TYPE_DEFAULTS.items():
+        if kind.obj_attr_is_set(name) and getattr(kind, name) not in (None, default):
+            raise InvalidRequest(
+                f"volume_type.{name}", "cannot be set; only extra_specs and qos_specs of a type are stored"
+            )
+    qos = kind.qos_specs if kind.obj_attr_is_set("qos_specs") else None
+    return VolumeType(
+        name="" if kind.name == versioned.id else str(kind.name or ""),
+        extra_specs=coerce_specs("extra_specs", kind.extra_specs if kind.obj_attr_is_set("extra_specs") else {}),
+        qos_specs=coerce_specs("qos_specs", qos.specs) if qos is not None else {},
+        qos_consumer=str(qos.consumer) if qos is not None and qos.specs else consumer,
+    )
 
 
 def primitive(versioned: Any, without: Iterable[str] = (), _above: frozenset[int] = frozenset()) -> dict[str, Any]:

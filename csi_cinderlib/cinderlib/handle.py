@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json as json_text
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar
 
-from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.cinder import versioned
-from csi_cinderlib.cinderlib import class_attributes, exception
-from csi_cinderlib.errors import AlreadyExists, DriverError, InvalidRequest, NotFound
+from csi_cinderlib.cinderlib import class_attributes, exception, fields
+from csi_cinderlib.errors import AlreadyExists, DriverError, InvalidRequest, NotFound, OperationPending
 from csi_cinderlib.model import times
-from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
+from csi_cinderlib.model.records import Attachment, Snapshot, Volume
 from csi_cinderlib.persistence.optimistic import change
 
 if TYPE_CHECKING:
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", Volume, Snapshot, Attachment)
 
-_STATUSES = {"available": Status.AVAILABLE, "in-use": Status.AVAILABLE, "error": Status.ERROR}
-"""The statuses that a user may set with `save`. The others mark operations in progress."""
+_FORWARDED = frozenset({"_name_id", "_context", "_changed_fields"})
+"""Attributes of Cinder's object with an underscore that programs use."""
+_SHARED = frozenset({"_library", "_backend", "_record"})
+"""What copies of an object share: the set-up, the back end, and the immutable record."""
+_SECONDS, _NO_FRACTION = len("2026-01-31T12:34:56"), ".000000Z"
+_SET_BY_OPERATIONS = frozenset({*fields.RESULTS, "deleted", "deleted_at"})
 
 
 class Object(Generic[T]):
@@ -34,6 +39,8 @@ class Object(Generic[T]):
 
     SIMPLE_JSON_IGNORE: ClassVar[tuple[str, ...]] = ()
     LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ()
+    OVO_CLASS: ClassVar[Any]
+    """Cinder's class."""
     CONTEXT: ClassVar[Any] = class_attributes.Late(class_attributes.context)
     """Cinder's context, for direct calls of a driver."""
     backend_class: ClassVar[Any] = class_attributes.Late(class_attributes.backend_class)
@@ -46,6 +53,17 @@ class Object(Generic[T]):
         self._backend = backend
         self._object: Any = None
         self._outcome = ""
+        self._deleted_at: datetime | None = None
+
+    if not TYPE_CHECKING:  # else the type checker accepts every name
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Fields of Cinder's object are set there, so that `save` stores them."""
+            is_public = not name.startswith("_") and not hasattr(type(self), name)
+            if (is_public or name in _FORWARDED) and name in self.OVO_CLASS.fields:
+                setattr(self._ovo, name, value)
+            else:
+                object.__setattr__(self, name, value)
 
     # --- properties
 
@@ -70,7 +88,8 @@ class Object(Generic[T]):
         if self._outcome and "status" in versioned_object.fields:
             versioned_object.status = self._outcome
             versioned_object.deleted = self._outcome == "deleted"
-            versioned_object.obj_reset_changes(["status", "deleted"])
+            versioned_object.deleted_at = self._deleted_at
+            versioned_object.obj_reset_changes(["status", "deleted", "deleted_at"])
         return versioned_object
 
     def _versioned(self) -> Any:
@@ -78,9 +97,34 @@ class Object(Generic[T]):
 
     def __getattr__(self, name: str) -> Any:
         """Fields of Cinder's object, as documented for cinderlib."""
-        if name.startswith("_"):
+        if name.startswith("_") and name not in _FORWARDED:
             raise AttributeError(name)
         return getattr(self._ovo, name)
+
+    # --- copies
+
+    def __copy__(self) -> Self:
+        """An object that shares Cinder's object with this one."""
+        return self._copied(vars(self))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """An object with its own Cinder's object and its own related objects, on the same back end."""
+        twin = memo[id(self)] = self._copied({})
+        for name, value in vars(self).items():
+            vars(twin)[name] = value if name in _SHARED else copy.deepcopy(value, memo)
+        return twin
+
+    def _copied(self, values: Mapping[str, Any]) -> Self:
+        twin = object.__new__(type(self))
+        vars(twin).update(values)
+        return twin
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {self._noun} cannot be pickled; use its `dumps`, and `load` in the other process")
+
+    @property
+    def _noun(self) -> str:
+        return type(self).__name__.lower()
 
     def __repr__(self) -> str:
         return f"<cinderlib.{type(self).__name__} object {self.id} on backend {getattr(self._backend, 'id', self._backend)}>"
@@ -103,12 +147,28 @@ class Object(Generic[T]):
         return self._backend.core
 
     def _take(self, record: T, outcome: str = "") -> None:
-        """Set the record, and update Cinder's object in place for callers that hold it."""
+        """Set the record, and update Cinder's object in place for callers that hold it.
+
+        Values that were set on Cinder's object and are not stored yet stay, except those that an operation sets.
+        """
+        unsaved = self._unsaved_fields() if self._object is not None else {}
         self._record, self._outcome = record, outcome
         if self._object is not None:
-            now = self._make()
-            vars(self._object).clear()
-            vars(self._object).update(vars(now))
+            self._show(unsaved)
+
+    def _show(self, unsaved: Mapping[str, Any]) -> None:
+        """Update Cinder's object in place, and set these values on it again."""
+        now = self._make()
+        vars(self._object).clear()
+        vars(self._object).update(vars(now))
+        for name, value in unsaved.items():
+            setattr(self._object, name, value)
+
+    def _unsaved_fields(self) -> dict[str, Any]:
+        """Values set on Cinder's object and not stored yet, except those that an operation sets."""
+        return {
+            name: value for name, value in versioned.assigned(self._object).items() if name not in _SET_BY_OPERATIONS
+        }
 
     def _current(self) -> T:
         """The stored record. A record loaded from JSON is stored first.
@@ -116,28 +176,70 @@ class Object(Generic[T]):
         Raises:
             NotFound: the record was deleted.
         """
-        store = self._library.store
+        self._refuse_deleted()
         try:
-            record = store.get(type(self._record), self.id)
+            record = self._stored()
         except NotFound:
             if self._record.revision:
                 raise
             record = self._store_all()
         self._take(record)
+        if unsaved := self._stored_first():
+            record = change(self._library.store, record, lambda current: self._changed(current, unsaved))
+            self._saved(record)
         return record
+
+    def _stored_first(self) -> dict[str, Any]:
+        """The values that an operation stores before it begins, as the operations of cinderlib do."""
+        return {}
+
+    def _stored(self) -> T:
+        """The stored record of this object, and not of another object with a reused id. Raises NotFound."""
+        stored = self._library.store.get(type(self._record), self.id)
+        if self._record.revision and not is_same(stored, self._record):
+            raise NotFound(_kind(self._record), self.id, "was deleted, and its id is used by a newer one")
+        self._refuse_other(stored)
+        return stored
+
+    def _refuse_other(self, stored: T) -> None:
+        """Raises InvalidRequest if this object is not stored yet, and the record with its id is from another creation."""
+        if not is_same(stored, self._record):
+            problem = (
+                f"differs from that of the stored {self._noun} {self.id!r}; use a new id, or the stored {self._noun}"
+            )
+            raise InvalidRequest("created_at", problem)
+
+    def _refuse_deleted(self) -> None:
+        """Raises NotFound if this object was deleted here, or was loaded from the JSON of a deleted one."""
+        if self._outcome == "deleted":
+            raise NotFound(_kind(self._record), self.id, "was deleted")
 
     def _store_all(self) -> T:
         return self._put(self._record)
 
+    def _keep(self) -> None:
+        """Store what was loaded from JSON. A deleted object stays deleted."""
+        if self._outcome != "deleted":
+            self._take(self._store_all())
+
     def _put(self, record: T) -> T:
-        """Create or overwrite the stored record, for a record loaded from JSON."""
+        """Create or overwrite the stored record, for a record loaded from JSON.
+
+        Raises:
+            InvalidRequest: the stored record is from another creation.
+            OperationPending: another process works on it.
+        """
         store = self._library.store
         for _ in range(10):
             try:
                 return store.add(replace(record, revision=""))
             except AlreadyExists:
                 try:
-                    return store.replace(replace(record, revision=store.get(type(record), record.id).revision))
+                    stored = store.get(type(record), record.id)
+                    self._refuse_other(stored)
+                    if self._library.presence.alive(stored.owner):
+                        raise OperationPending(f"{self._noun} {record.id!r} is being processed by {stored.owner!r}")
+                    return store.replace(replace(record, revision=stored.revision))
                 except NotFound:
                     continue
         raise AlreadyExists(type(record).__name__.lower(), record.id)
@@ -151,14 +253,22 @@ class Object(Generic[T]):
         with exception.about(self):
             unsaved, store = self._unsaved(), self._library.store
             if self._record.revision:
-                stored = store.get(type(self._record), self.id)
-                self._take(change(store, stored, lambda record: self._changed(record, unsaved)))
+                stored = self._stored()
+                saved = change(store, stored, lambda record: self._changed(record, unsaved))
             else:
-                self._take(self._put(self._changed(self._record, unsaved)))
+                self._refuse_deleted()
+                saved = self._put(self._changed(self._record, unsaved))
+            self._saved(saved)
+
+    def _saved(self, record: T) -> None:
+        """Set the record that contains all values set here."""
+        self._record, self._outcome = record, ""
+        if self._object is not None:
+            self._show({})
 
     def _unsaved(self) -> dict[str, Any]:
         """Values set here and not stored yet, by column."""
-        return versioned.changes(self._object) if self._object is not None else {}
+        return versioned.assigned(self._object) if self._object is not None else {}
 
     def _changed(self, record: T, given: Mapping[str, Any]) -> T:
         """The record with columns set by the user."""
@@ -214,45 +324,8 @@ class Object(Generic[T]):
         return fields
 
 
-N = TypeVar("N", Volume, Snapshot)
-
-
-class NamedObject(Object[N]):
-    """An object with a user-defined name and description."""
-
-    @property
-    def name(self) -> str:
-        """The user-defined name."""
-        return str(getattr(self._record, "name", ""))
-
-    @property
-    def description(self) -> Any:
-        return self._ovo.display_description
-
-    @property
-    def name_in_storage(self) -> str:
-        """The name on the storage."""
-        return str(self._ovo.name)
-
-    # --- failures
-
-    def _after_failed_creation(self) -> None:
-        """Take over the record that a failed creation has left, so that `delete` cleans up."""
-        self._take(let_go(self._library, self._record) or self._record, "error")
-
-    def _after_failed_deletion(self) -> None:
-        stored = let_go(self._library, self._record) or self._record
-        self._take(stored, "error_deleting" if stored.status is Status.DELETING else "")
-
-    def _doomed(self) -> N | None:
-        """The record to delete; None if the creation failed and no record was stored."""
-        if self._outcome != "error" or self._record.revision:
-            return self._current()
-        try:
-            stored = self._library.store.get(type(self._record), self.id)
-        except NotFound:
-            return None
-        return stored if _is_same(stored, self._record) else None
+def _kind(record: Any) -> str:
+    return type(record).__name__.lower()
 
 
 def let_go(library: Library, record: T) -> T | None:
@@ -263,7 +336,7 @@ def let_go(library: Library, record: T) -> T | None:
     """
     try:
         stored = library.store.get(type(record), record.id)
-        if not _is_same(stored, record):
+        if not is_same(stored, record):
             return None
         return change(
             library.store,
@@ -274,58 +347,19 @@ def let_go(library: Library, record: T) -> T | None:
         return None
 
 
-def _is_same(stored: T, record: T) -> bool:
-    """Whether both are from the same creation. An id may be reused; the creation time in microseconds differs then."""
-    return stored.created_at == record.created_at
+def is_same(stored: T, record: T) -> bool:
+    """Whether both are from the same creation. An id may be reused; the creation time in microseconds differs then.
 
-
-def new_status(record: Volume | Snapshot, columns: Mapping[str, Any]) -> Status:
-    """The status after the user's change.
-
-    Raises:
-        InvalidRequest: the status cannot be set to that value.
+    JSON and databases of cinderlib may contain the time in seconds only, or no time.
     """
-    if "status" not in columns:
-        return record.status
-    if columns["status"] not in _STATUSES:
-        raise InvalidRequest("status", f"must be one of {', '.join(_STATUSES)} (got {columns['status']!r})")
-    return _STATUSES[columns["status"]]
-
-
-def columns(kind: type[Volume] | type[Snapshot], given: Mapping[str, Any], known: Iterable[str] = ()) -> dict[str, Any]:
-    """The user's fields of Cinder's object, after a check of their names.
-
-    Raises:
-        InvalidRequest: a field does not exist or is derived from others.
-    """
-    allowed = versioned.settable(kind) | set(known)
-    for name in given:
-        if name not in allowed:
-            raise InvalidRequest(name, f"unsupported field of a {kind.__name__.lower()}")
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def tenant(library: Library, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The project and user fields of a record."""
-    return {
-        "project_id": given.get("project_id") or library.project_id,
-        "user_id": given.get("user_id") or library.user_id,
-    }
+    ours, theirs = stored.created_at, record.created_at
+    if ours == theirs or not ours or not theirs:
+        return True
+    return (ours.endswith(_NO_FRACTION) or theirs.endswith(_NO_FRACTION)) and ours[:_SECONDS] == theirs[:_SECONDS]
 
 
 def now() -> str:
     return times.stamp(times.utc_now())
-
-
-def updated_volume(record: Volume, given: Mapping[str, Any]) -> Volume:
-    """The record with the user's columns, including those that a driver may not set."""
-    changed = update_volume(record, given)
-    return replace(changed, name=str(given.get("display_name", record.name) or ""))
-
-
-def updated_snapshot(record: Snapshot, given: Mapping[str, Any]) -> Snapshot:
-    changed = update_snapshot(record, given)
-    return replace(changed, name=str(given.get("display_name", record.name) or ""))
 
 
 def _bare(value: Any) -> Any:

@@ -40,7 +40,7 @@ class LazyVolumeAttr(Object[C]):
     def _primitive(self, without: Iterable[str] = ()) -> dict[str, Any]:
         primitive = versioned.primitive(self._ovo, {"volume", *without})
         if "volume" not in without and self._volume is not None:
-            primitive["versioned_object.data"]["volume"] = self._volume._primitive(self._volume.SIMPLE_JSON_IGNORE)
+            primitive["versioned_object.data"]["volume"] = self._volume._primitive(but=self.id)
         return primitive
 
     def _store_all(self) -> C:

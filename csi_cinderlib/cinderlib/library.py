@@ -218,26 +218,16 @@ class Library:
 
     def load(self, json_src: Any, save: bool = False) -> Any:
         """Load objects from the output of `json` or `dump`, as text or parsed: one object or a list."""
-        source = json_text.loads(json_src) if isinstance(json_src, str) else json_src
-        if isinstance(source, list):
-            return [self.load(item, save) for item in source]
-        if source["class"] == "Backend":
-            return self.load_backend(source, save=save)
-        kinds = {"Volume": Volume, "Snapshot": Snapshot, "Connection": Connection}
-        return self.load_object(kinds[source["class"]], source, save)
+        return serialization.load_all(self, json_src, save)
 
     def load_backend(self, source: Mapping[str, Any], *, save: bool = False) -> Backend | str:
-        backend = self.backend_of(source["backend"])
-        if isinstance(backend, Backend) and source.get("volumes"):
-            backend._volumes = [self.load_object(Volume, volume, save) for volume in source["volumes"]]
-        return backend
+        return serialization.load_backend(self, source, save)
 
     def load_object(self, kind: type[O], source: Any, save: bool) -> O:
         """Load a volume, snapshot or connection. Without `save` it is stored on the first operation."""
-        source = json_text.loads(source) if isinstance(source, str) else source
-        handle: O = serialization.load_object(self, kind, source["ovo"], self.backend_of(source["backend"]))
+        handle: O = serialization.load_object(self, kind, source)
         if save:
-            handle._take(handle._store_all())
+            handle._keep()
         return handle
 
     def json(self) -> list[dict[str, Any]]:

@@ -7,8 +7,9 @@ from typing import Any
 from csi_cinderlib.cinderlib.backends import Backend
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.default import DEFAULT_PROJECT_ID, DEFAULT_USER_ID
-from csi_cinderlib.cinderlib.handle import NamedObject, Object
+from csi_cinderlib.cinderlib.handle import Object
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
+from csi_cinderlib.cinderlib.named import NamedObject
 from csi_cinderlib.cinderlib.persistence import KeyValue
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.cinderlib.volume import Volume

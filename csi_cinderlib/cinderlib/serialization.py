@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import json as json_text
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from csi_cinderlib.backend.columns import update_snapshot, update_volume
-from csi_cinderlib.cinderlib import connection_record, default
+from csi_cinderlib.cinder import versioned
+from csi_cinderlib.cinderlib import connection_record, default, fields
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.cinderlib.volume import Volume
-from csi_cinderlib.model import records, times
+from csi_cinderlib.errors import InvalidRequest
+from csi_cinderlib.model import records
 from csi_cinderlib.model.capability import AccessMode
-from csi_cinderlib.model.records import Attachment, Source, SourceKind, Status, VolumeType
-from csi_cinderlib.model.size import GiB
+from csi_cinderlib.model.records import Attachment, Status, VolumeType
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.types import Backend, Library
 
-R = TypeVar("R", records.Volume, records.Snapshot)
+H = TypeVar("H", Volume, Snapshot)
+O = TypeVar("O", Volume, Snapshot, Connection)  # noqa: E741  # object
+S = TypeVar("S", records.Snapshot, Attachment)
 
 Primitive = Mapping[str, Any]
 _DATA = "versioned_object.data"
-_LINKED = ("snapshots", "volume_attachment", "volume_type", "volume", "group", "cluster", "consistencygroup")
-_STATUSES = {
-    "creating": Status.CREATING,
-    "error": Status.ERROR,
-    "deleting": Status.DELETING,
-    "error_deleting": Status.DELETING,
-    "deleted": Status.DELETED,
-}
-"""Other statuses mean that the object is usable."""
+_OBJECTS = f"{_DATA}.objects"
+_SPENT = frozenset(
+    "id size volume_size volume_id status deleted created_at volume_type snapshots volume_attachment volume group cluster "
+    "consistencygroup cgsnapshot group_snapshot".split()
+)
+"""Fields that become a column or an object of their own."""
 
 
 def load(json_src: Any, save: bool = False) -> Any:
@@ -64,91 +63,232 @@ def dumps() -> str:
     return default.library().dumps()
 
 
-def load_object(library: Library, kind: type[Any], ovo: Primitive, backend: Backend | str) -> Any:
-    """An object of that class, not stored."""
-    makers = {"Volume": _volume, "Snapshot": _snapshot, "Connection": _connection}
-    return makers[kind.__name__](library, ovo[_DATA], backend)
+def load_all(library: Library, json_src: Any, save: bool) -> Any:
+    """See `load`. Everything is read before anything is stored."""
+    source = parsed(json_src)
+    listed = source if isinstance(source, list) else [source]
+    loaded = []
+    for number, item in enumerate(listed):
+        with _at(f"[{number}]." if listed is source else ""):
+            loaded.append(_load_one(library, item))
+    for _, handles in loaded if save else ():
+        for handle in handles:
+            handle._keep()
+    results = [result for result, _ in loaded]
+    return results if listed is source else results[0]
+
+
+def _load_one(library: Library, source: Any) -> tuple[Any, Sequence[Any]]:
+    """What `load` returns for the JSON object, and the objects to store."""
+    name = _member(source, "class", str)
+    if name == "Backend":
+        return _load_backend(library, source)
+    kinds = {"Volume": Volume, "Snapshot": Snapshot, "Connection": Connection}
+    if name not in kinds:
+        raise InvalidRequest("class", f"must be one of Backend, {', '.join(kinds)} (got {name!r})")
+    handle = load_object(library, kinds[name], source)
+    return handle, [handle]
+
+
+def load_backend(library: Library, source: Any, save: bool) -> Backend | str:
+    """Load a back end with its volumes. Raises InvalidRequest, KeyError (see `Library.backend_of`)."""
+    backend, volumes = _load_backend(library, source)
+    for volume in volumes if save else ():
+        volume._keep()
+    return backend
+
+
+def _load_backend(library: Library, source: Any) -> tuple[Backend | str, list[Volume]]:
+    backend, volumes = _backend(library, source), []
+    for number, item in enumerate(source.get("volumes") or ()):
+        with _at(f"volumes[{number}]."):
+            volumes.append(load_object(library, Volume, item))
+    if volumes and not isinstance(backend, str):
+        backend._volumes = volumes
+    return backend, volumes
+
+
+def _backend(library: Library, source: Any) -> Backend | str:
+    described = _member(source, "backend")
+    with _at("backend."):
+        _member(described, "volume_backend_name", str)
+    return library.backend_of(described)
+
+
+def parsed(json_src: Any) -> Any:
+    """The parsed JSON. Raises InvalidRequest."""
+    if not isinstance(json_src, str | bytes):
+        return json_src
+    try:
+        return json_text.loads(json_src)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("json_src", f"not valid JSON: {error}") from None
+
+
+def load_object(library: Library, kind: type[O], json_src: Any) -> O:
+    """An object of that class, not stored.
+
+    Raises:
+        InvalidRequest: a value is missing or wrong; names it by its path.
+        KeyError: see `Library.backend_of`.
+    """
+    source = parsed(json_src)
+    backend = _backend(library, source)
+    makers: dict[type[Any], Callable[..., Any]] = {Volume: _volume, Snapshot: _snapshot, Connection: _connection}
+    with _at("ovo."):
+        data = _member(source.get("ovo"), _DATA)
+        with _at(f"{_DATA}."):
+            handle: O = makers[kind](library, data, backend)
+            return handle
+
+
+@contextmanager
+def _at(path: str) -> Iterator[None]:
+    """Complete the path in an error of the block."""
+    try:
+        yield
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{path}{error.field}", error.problem) from None
+
+
+def _member(source: Any, name: str, kind: type[Any] = Mapping) -> Any:
+    """A mandatory member of a JSON object. Raises InvalidRequest."""
+    value = source.get(name) if isinstance(source, Mapping) else None
+    if not isinstance(value, kind):
+        raise InvalidRequest(name, "must be text" if kind is str else "must be an object")
+    return value
 
 
 def _volume(library: Library, data: Primitive, backend: Backend | str) -> Volume:
     name = _name(backend)
     volume = Volume._of(library, volume_record(data, name), backend)
+    _mark(volume, data)
     if "snapshots" in data:
         volume._snapshots = [
-            Snapshot._of(library, snapshot_record(item, name), backend, volume) for item in _listed(data["snapshots"])
+            _mark(Snapshot._of(library, record, backend, volume), item)
+            for item, record in _listed(data, "snapshots", lambda item: snapshot_record(item, name))
         ]
     if "volume_attachment" in data:
         volume._connections = [
-            Connection._of(library, attachment_record(item, name), backend, volume)
-            for item in _listed(data["volume_attachment"])
+            Connection._of(library, record, backend, volume)
+            for _, record in _listed(data, "volume_attachment", lambda item: attachment_record(item, name))
         ]
     return volume
 
 
 def _snapshot(library: Library, data: Primitive, backend: Backend | str) -> Snapshot:
-    return Snapshot._of(library, snapshot_record(data, _name(backend)), backend, _parent(library, data, backend))
+    record, volume = snapshot_record(data, _name(backend)), _parent(library, data, backend)
+    snapshot = _mark(Snapshot._of(library, record, backend, volume), data)
+    if volume is not None and volume._snapshots is not None:  # the JSON of the volume omits it
+        volume._snapshots.append(snapshot)
+    return snapshot
 
 
 def _connection(library: Library, data: Primitive, backend: Backend | str) -> Connection:
-    return Connection._of(library, attachment_record(data, _name(backend)), backend, _parent(library, data, backend))
+    record, volume = attachment_record(data, _name(backend)), _parent(library, data, backend)
+    connection = Connection._of(library, record, backend, volume)
+    if volume is not None and volume._connections is not None:
+        volume._connections.append(connection)
+    return connection
+
+
+def _mark(handle: H, data: Primitive) -> H:
+    """Mark the object of a deleted record, so that no operation stores it again."""
+    if data.get("deleted") is True:
+        handle._outcome = "deleted"
+        handle._deleted_at = _time(records.Volume, data, "deleted_at")
+    return handle
 
 
 def _parent(library: Library, data: Primitive, backend: Backend | str) -> Volume | None:
-    volume = data.get("volume")
-    return _volume(library, volume[_DATA], backend) if volume else None
+    if not data.get("volume"):
+        return None
+    with _at(f"volume.{_DATA}."):
+        volume = _volume(library, _member(data["volume"], _DATA), backend)
+    if volume.id != data["volume_id"]:
+        raise InvalidRequest("volume_id", f"differs from the id of the volume, {volume.id!r}")
+    return volume
 
 
 def _name(backend: Backend | str) -> str:
     return backend if isinstance(backend, str) else backend.id
 
 
-def _listed(primitive: Primitive | None) -> list[Primitive]:
-    return [item[_DATA] for item in (primitive or {_DATA: {"objects": []}})[_DATA]["objects"]]
+def _listed(data: Primitive, name: str, read: Callable[[Primitive], S]) -> list[tuple[Primitive, S]]:
+    """The members of a list of objects, each with its record."""
+    listed = data[name] or {_DATA: {"objects": []}}
+    with _at(f"{name}."):
+        items = _member(_member(listed, _DATA), "objects", list)
+    found = []
+    for number, item in enumerate(items):
+        with _at(f"{name}.{_OBJECTS}[{number}].{_DATA}."):
+            data_of = _member(item, _DATA)
+            found.append((data_of, read(data_of)))
+    return found
 
 
 def volume_record(data: Primitive, backend: str) -> records.Volume:
-    """The record of a volume from `Volume.json`. It never counts as new, so that no node formats the volume."""
-    host = str(data.get("host") or "")
+    """The record of a volume from `Volume.json`. It never counts as new, so that no node formats the volume.
+
+    Its status is available: no status of JSON makes this program undo or repeat an operation. Others are shown to users only.
+
+    Raises:
+        InvalidRequest: a value is missing or wrong.
+    """
+    listed = data.get("volume_attachment") or {}
+    connected = bool((listed.get(_DATA) or {}).get("objects")) if isinstance(listed, Mapping) else False
+    kind = _type(data.get("volume_type"))
     record = records.Volume(
-        id=data["id"],
-        name=str(data.get("display_name") or ""),
+        id=_member(data, "id", str),
         backend=backend,
-        pool=host.partition("#")[2],
-        host=host,
-        size=GiB(int(data["size"])),
-        status=_STATUSES.get(str(data.get("status")), Status.AVAILABLE),
-        source=_source(data),
-        type=_type(data.get("volume_type")),
-        multiattach=bool(data.get("multiattach")),
-        blank=False,
-        created_at=_moment(data.get("created_at")),
+        size=fields.whole(data.get("size")),
+        status=Status.AVAILABLE,
+        type=kind,
+        created_at=fields.moment(_time(records.Volume, data, "created_at")),
     )
-    return _with_rest(record, update_volume(record, _rest(data)), data)
+    given = _rest(records.Volume, data)
+    record = fields.set_volume(record, given)
+    return replace(
+        record,
+        fields={
+            **_left(records.Volume, data),
+            **record.fields,
+            **_status(data, "in-use" if connected else "available"),
+        },
+    )
 
 
 def snapshot_record(data: Primitive, backend: str) -> records.Snapshot:
-    """The record of a snapshot from `Snapshot.json`."""
+    """The record of a snapshot from `Snapshot.json`; as `volume_record`."""
     record = records.Snapshot(
-        id=data["id"],
-        name=str(data.get("display_name") or ""),
+        id=_member(data, "id", str),
         backend=backend,
-        volume_id=data["volume_id"],
-        size=GiB(int(data["volume_size"])),
-        status=_STATUSES.get(str(data.get("status")), Status.AVAILABLE),
-        created_at=_moment(data.get("created_at")),
+        volume_id=_member(data, "volume_id", str),
+        size=fields.whole(data.get("volume_size"), "volume_size"),
+        status=Status.AVAILABLE,
+        created_at=fields.moment(_time(records.Snapshot, data, "created_at")),
     )
-    return _with_rest(record, update_snapshot(record, _rest(data)), data)
+    given = _rest(records.Snapshot, data)
+    if given.get("progress") == backend:  # where cinderlib stores the back end's name
+        del given["progress"]
+    given.pop("volume_type_id", None)  # that of the volume
+    record = fields.set_snapshot(record, given)
+    return replace(record, fields={**_left(records.Snapshot, data), **record.fields, **_status(data, "available")})
 
 
 def attachment_record(data: Primitive, backend: str) -> Attachment:
-    """The record of a connection from `Connection.json`. Its `connection_info` contains connection info, connector and device."""
-    info = data.get("connection_info") or {}
-    info = json_text.loads(info) if isinstance(info, str) else info
-    conn, connector = dict(info.get("conn") or {}), dict(info.get("connector") or {})
+    """The record of a connection from `Connection.json`. Its `connection_info` contains connection info, connector and device.
+
+    Raises:
+        InvalidRequest: a value is missing or wrong.
+    """
+    with _at("connection_info."):
+        info = parsed(data.get("connection_info") or {})
+        conn, connector = (_optional(info, name) for name in ("conn", "connector"))
     read_only = data.get("attach_mode") == "ro"
     record = Attachment(
-        id=data["id"],
-        volume_id=data["volume_id"],
+        id=_member(data, "id", str),
+        volume_id=_member(data, "volume_id", str),
         backend=backend,
         node_id=str(connector.get("host") or data.get("attached_host") or ""),
         access_mode=AccessMode.SINGLE_NODE_READER_ONLY if read_only else AccessMode.SINGLE_NODE_WRITER,
@@ -156,47 +296,49 @@ def attachment_record(data: Primitive, backend: str) -> Attachment:
         status=Status.AVAILABLE,
         connector=connector,
         connection_info=conn,
-        created_at=_moment(data.get("created_at")),
+        created_at=fields.moment(_time(records.Volume, data, "created_at")),
     )
     given = {name: data[name] for name in connection_record.COLUMNS if data.get(name)}
     return connection_record.changed(record, {"device": info.get("device"), **given})
 
 
-def _rest(data: Primitive) -> dict[str, Any]:
-    """The values without a record field of their own; unset values are omitted."""
-    return {name: value for name, value in data.items() if name not in (*_LINKED, "host") and value is not None}
+def _optional(source: Any, name: str) -> dict[str, Any]:
+    value = source.get(name) or {} if isinstance(source, Mapping) else None
+    if not isinstance(value, Mapping):
+        raise InvalidRequest(name, "must be an object")
+    return dict(value)
 
 
-def _with_rest(record: R, updated: R, data: Primitive) -> R:
-    owner = {name: data[name] for name in ("project_id", "user_id") if data.get(name)}
-    hidden = {name: value for name, value in updated.fields.items() if not name.startswith("_")}
-    return replace(updated, size=record.size, fields={**hidden, **owner})
-
-
-def _source(data: Primitive) -> Source | None:
-    if data.get("snapshot_id"):
-        return Source(SourceKind.SNAPSHOT, data["snapshot_id"])
-    if data.get("source_volid"):
-        return Source(SourceKind.VOLUME, data["source_volid"])
-    return None
-
-
-def _type(primitive: Primitive | None) -> VolumeType | None:
-    if not primitive:
-        return None
-    data = primitive[_DATA]
-    qos = (data.get("qos_specs") or {}).get(_DATA) or {}
-    return VolumeType(
-        extra_specs=cast("Mapping[str, str]", data.get("extra_specs") or {}),
-        qos_specs=qos.get("specs") or {},
-        qos_consumer=qos.get("consumer") or "back-end",
+def _rest(kind: type[records.Volume] | type[records.Snapshot], data: Primitive) -> dict[str, Any]:
+    """The values of the other fields; unset values are omitted."""
+    known = {name: value for name, value in data.items() if versioned.is_field(kind, name)}
+    return fields.checked(
+        kind, {name: value for name, value in known.items() if name not in _SPENT and value is not None}
     )
 
 
-def _moment(text: str | None) -> str:
-    if not text:
-        return ""
-    try:
-        return times.stamp(datetime.fromisoformat(text.replace("Z", "+00:00")))
-    except ValueError:
-        return ""
+def _left(kind: type[records.Volume] | type[records.Snapshot], data: Primitive) -> dict[str, Any]:
+    """The values of fields that Cinder has removed or added since; kept for other versions."""
+    return {name: value for name, value in data.items() if value is not None and not versioned.is_field(kind, name)}
+
+
+def _status(data: Primitive, derived: str) -> dict[str, Any]:
+    status = data.get("status")
+    return {"status": str(status)} if status and status != derived else {}
+
+
+def _type(primitive: Any) -> VolumeType | None:
+    if not primitive:
+        return None
+    with _at("volume_type."):
+        data = _member(primitive, _DATA)
+        qos = _optional(_optional(data, "qos_specs"), _DATA)
+        return VolumeType(
+            extra_specs=versioned.coerce_specs("extra_specs", data.get("extra_specs") or {}),
+            qos_specs=versioned.coerce_specs("qos_specs", qos.get("specs") or {}),
+            qos_consumer=str(qos.get("consumer") or "back-end"),
+        )
+
+
+def _time(kind: type[records.Volume] | type[records.Snapshot], data: Primitive, name: str) -> Any:
+    return versioned.coerce(kind, name, data.get(name))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from csi_cinderlib.cinder import versioned
-from csi_cinderlib.cinderlib import default, exception
+from csi_cinderlib.cinderlib import arguments, default, exception, fields
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
-from csi_cinderlib.cinderlib.handle import NamedObject, columns, new_status, now, tenant, updated_snapshot
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
+from csi_cinderlib.cinderlib.named import NamedObject
 from csi_cinderlib.model import records
 
 if TYPE_CHECKING:
@@ -22,27 +21,15 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
 
     Args:
         volume: the source volume.
-        kwargs: `id`, `name`, `description`, `metadata`, and any other field of Cinder's snapshot.
+        kwargs: `id`, `name`, `description`, `metadata`, and any other field of Cinder's snapshot. `backend` must be that of the volume.
     """
 
     OVO_CLASS: ClassVar[Any] = ovo_class("Snapshot")
 
     def __init__(self, volume: Volume, **kwargs: Any) -> None:
-        if "description" in kwargs:
-            kwargs["display_description"] = kwargs.pop("description")
-        given = columns(records.Snapshot, kwargs, ("name",))
-        record = records.Snapshot(
-            id=str(given.get("id") or self.new_uuid()),
-            name=str(given.pop("name", "") or given.get("display_name") or ""),
-            backend=volume._record.backend,
-            volume_id=volume.id,
-            size=volume._record.size,
-            created_at=now(),
-        )
-        of_volume = {name: volume._record.fields.get(name) for name in ("project_id", "user_id")}
-        updated = updated_snapshot(record, {"display_name": record.name, **given})
-        updated = replace(updated, fields={**updated.fields, **tenant(volume._library, {**of_volume, **given})})
-        super().__init__(volume._library, updated, volume.backend)
+        _check_backend(volume, kwargs.pop("backend", None))
+        record = arguments.snapshot_record(volume._library, volume._with_unsaved(), kwargs)
+        super().__init__(volume._library, record, volume.backend)
         self._volume: Volume | None = volume
 
     @classmethod
@@ -77,24 +64,25 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
         return versioned.snapshot(self._library.store, self._record, self.volume._record)
 
     def _changed(self, record: records.Snapshot, given: Mapping[str, Any]) -> records.Snapshot:
-        return replace(updated_snapshot(record, given), status=new_status(record, given))
+        return fields.set_snapshot(record, given)
 
     # --- life cycle
 
     def create(self) -> None:
         """Take the snapshot. After a failure, the same applies as for `Volume.create`."""
         with exception.about(self), self._library.busy(self.id):
-            self.volume._current()
+            self.volume._as_source()
+            wanted = self._record = self._to_create()
             try:
-                record = self._core.create_snapshot(self._record)
+                record = self._core.create_snapshot(wanted)
             except Exception:
                 self._after_failed_creation()
                 raise
-            self._take(record)
+            self._saved(record)
             self._library.handles.snapshot_created(self)
 
     def delete(self) -> None:
-        """Delete the snapshot. A failed deletion can be repeated."""
+        """Delete the snapshot. Does nothing if it was deleted already. A failed deletion can be repeated."""
         with exception.about(self), self._library.busy(self.id):
             if (record := self._doomed()) is not None:
                 try:
@@ -102,11 +90,17 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
                 except Exception:
                     self._after_failed_deletion()
                     raise
-            self._take(self._record, "deleted")
+            self._gone()
             self._library.handles.snapshot_deleted(self)
 
     def create_volume(self, **new_vol_params: Any) -> Volume:
         """Create a volume from the snapshot. Other attributes default to those of the snapshot's volume."""
         with exception.about(self):
-            self._current()
+            self._as_source()
         return self.volume._restored(self, **new_vol_params)
+
+
+def _check_backend(volume: Volume, backend: Backend | str | None) -> None:
+    """Raises ValueError, as cinderlib does, if the volume is on another back end."""
+    if backend is not None and getattr(backend, "id", backend) != volume._record.backend:
+        raise ValueError(f"Volume {volume.id} is on back end {volume._record.backend!r}, not {backend!r}")

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from csi_cinderlib import brick
-from csi_cinderlib.cinder import versioned
-from csi_cinderlib.cinderlib import connection_record, default, exception
+from csi_cinderlib.cinder import rows, versioned
+from csi_cinderlib.cinderlib import arguments, connection_record, default, exception, fields
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.connection import Connection
-from csi_cinderlib.cinderlib.handle import NamedObject, columns, let_go, new_status, now, tenant, updated_volume
+from csi_cinderlib.cinderlib.handle import let_go
+from csi_cinderlib.cinderlib.named import NamedObject
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.errors import InUse, InvalidRequest, NotFound
 from csi_cinderlib.model import records
-from csi_cinderlib.model.records import Attachment, Source, SourceKind, VolumeType
-from csi_cinderlib.model.size import GiB, to_bytes
+from csi_cinderlib.model.records import Attachment, VolumeType
+from csi_cinderlib.model.size import to_bytes
 from csi_cinderlib.persistence.iteration import walk
 from csi_cinderlib.persistence.optimistic import change
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.types import Backend, Library
-
-_OWN = ("name", "description", "extra_specs", "qos_specs")
-_SPENT = ("id", "size", "host", "name", "display_name", "extra_specs", "qos_specs", "snapshot_id", "source_volid")
 
 
 class Volume(NamedObject[records.Volume]):
@@ -41,14 +38,16 @@ class Volume(NamedObject[records.Volume]):
     OVO_CLASS: ClassVar[Any] = ovo_class("Volume")
     SIMPLE_JSON_IGNORE: ClassVar[tuple[str, ...]] = ("snapshots", "volume_attachment")
     LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ("snapshots", "connections")
+    local_attach: Connection | None = None
+    """The connection with which this object has attached the volume to this host."""
 
     def __init__(self, backend_or_vol: Backend | Volume | str, pool_name: str | None = None, **kwargs: Any) -> None:
         if isinstance(backend_or_vol, Volume):
-            kwargs = {**_like(backend_or_vol._record), **kwargs}
+            kwargs = {**arguments.like(backend_or_vol._with_unsaved()), **kwargs}
             pool_name = pool_name or backend_or_vol._record.pool
             backend_or_vol = default.loaded_backend(backend_or_vol.backend)
         backend = default.loaded_backend(backend_or_vol)
-        record = _record(backend._library, backend, pool_name or "", kwargs)
+        record = arguments.volume_record(backend._library, backend, pool_name or "", kwargs)
         self._begin(backend._library, record, backend)
         self._snapshots: list[Snapshot] | None = []
         self._connections: list[Connection] | None = []
@@ -57,8 +56,6 @@ class Volume(NamedObject[records.Volume]):
         super().__init__(library, record, backend)
         self._snapshots = None
         self._connections = None
-        self.local_attach: Connection | None = None
-        """The connection with which this object has attached the volume to this host."""
 
     @classmethod
     def _of(cls, library: Library, record: records.Volume, backend: Backend | str) -> Volume:
@@ -88,7 +85,7 @@ class Volume(NamedObject[records.Volume]):
     @property
     def size(self) -> int:
         """In GiB."""
-        return int(self._record.size)
+        return int(self._record.size if self._object is None else self._object.size)
 
     @property
     def snapshots(self) -> list[Snapshot]:
@@ -110,32 +107,60 @@ class Volume(NamedObject[records.Volume]):
     def _versioned(self) -> Any:
         return versioned.volume(self._library.store, self._record, self._attached())
 
-    def _primitive(self, without: Iterable[str] = ()) -> dict[str, Any]:
+    def _primitive(self, without: Iterable[str] = (), but: str = "") -> dict[str, Any]:
+        """
+        Args:
+            but: the id of a snapshot or connection to omit from the lists, because the volume is part of its JSON.
+        """
         primitive = versioned.primitive(self._ovo, {*without, *self.SIMPLE_JSON_IGNORE})
         for name, kind, loaded in (
             ("snapshots", "SnapshotList", self._snapshots),
             ("volume_attachment", "VolumeAttachmentList", self._connections),
         ):
             if name not in without and loaded is not None:
-                items = [child._primitive(("volume",)) for child in loaded]
+                items = [child._primitive(("volume",)) for child in loaded if child.id != but]
                 head = {"versioned_object.name": kind, "versioned_object.namespace": "cinder"}
-                body = {"versioned_object.version": "1.0", "versioned_object.data": {"objects": items}}
+                version = versioned.version(kind)
+                body = {"versioned_object.version": version, "versioned_object.data": {"objects": items}}
                 primitive["versioned_object.data"][name] = {**head, **body}
         return primitive
 
     def _changed(self, record: records.Volume, given: Mapping[str, Any]) -> records.Volume:
-        return replace(updated_volume(record, given), status=new_status(record, given))
+        in_use = "status" in given and bool(
+            self._library.store.page(Attachment, limit=1, where={"volume_id": self.id}).records
+        )
+        return fields.set_volume(record, given, in_use=in_use)
+
+    def _unsaved(self) -> dict[str, Any]:
+        if self._object is None:
+            return {}
+        given = super()._unsaved()
+        if self._has_other_type():
+            given["volume_type"] = self._type()
+        return given
+
+    def _unsaved_fields(self) -> dict[str, Any]:
+        changed = {"volume_type": self._object.volume_type} if self._has_other_type() else {}
+        return {**super()._unsaved_fields(), **changed}
+
+    def _has_other_type(self) -> bool:
+        return self._type() != rows.served_type(self._record)
+
+    def _type(self) -> VolumeType | None:
+        return versioned.type_of(self._object, (self._record.type or VolumeType()).qos_consumer)
 
     def _store_all(self) -> records.Volume:
         stored = self._put(self._record)
         for child in (*(self._snapshots or ()), *(self._connections or ())):
-            child._take(child._put(child._record))
+            if child._outcome != "deleted":
+                child._take(child._put(child._record))
         return stored
 
     def _reload(self) -> None:
         """Read the record again after a change of a connection, for its status and the driver's updates."""
         try:
-            self._take(self._library.store.get(records.Volume, self.id))
+            store = self._library.store
+            self._take(change(store, store.get(records.Volume, self.id), fields.without_results))
         except NotFound:
             self._take(self._record)
 
@@ -157,16 +182,21 @@ class Volume(NamedObject[records.Volume]):
         answer, a record in status `error` is left. `delete` is correct in both cases.
         """
         with exception.about(self), self._library.busy(self.id):
+            wanted = self._record = self._to_create()
             try:
-                record = self._core.create_volume(self._record)
+                record = self._core.create_volume(wanted)
             except Exception:
                 self._after_failed_creation()
                 raise
-            self._take(record)
+            self._saved(record)
             self._library.handles.volume_created(self)
 
     def delete(self) -> None:
-        """Delete the volume. A failed deletion can be repeated. Raises InvalidVolume if it has snapshots or connections."""
+        """Delete the volume. Does nothing if it was deleted already. A failed deletion can be repeated.
+
+        Raises:
+            InvalidVolume: it has snapshots or connections.
+        """
         with exception.about(self), self._library.busy(self.id):
             if (record := self._doomed()) is not None:
                 self._refuse_snapshots()
@@ -175,7 +205,7 @@ class Volume(NamedObject[records.Volume]):
                 except Exception:
                     self._after_failed_deletion()
                     raise
-            self._take(self._record, "deleted")
+            self._gone()
             self._library.handles.volume_deleted(self)
 
     def _refuse_snapshots(self) -> None:
@@ -191,20 +221,26 @@ class Volume(NamedObject[records.Volume]):
             The size in bytes, of the device if there is one.
 
         Raises:
-            InvalidRequest: `size` is not a whole number of GiB.
+            InvalidRequest: `size` is not a whole number of GiB, or the volume is larger.
         """
         with exception.about(self), self._library.busy(self.id):
-            self._take(self._core.extend_volume(self._current(), _whole(size)))
+            wanted, record = fields.whole(size), self._current()
+            if wanted < record.size:
+                raise InvalidRequest("size", f"must be at least the present size of {record.size} GiB (got {size!r})")
+            grown = self._core.extend_volume(record, wanted)
+            if grown.fields.get("status") == "extending":  # loaded from JSON that was written during an extension
+                grown = change(self._library.store, grown, fields.without_results)
+            self._take(grown)
             if self.local_attach is not None:
                 return self.local_attach.extend()
-            return to_bytes(self._record.size)
+            return to_bytes(grown.size)
 
     def clone(self, **new_vol_attrs: Any) -> Volume:
         """Create a volume with the same content. Other attributes default to those of this volume."""
         new_vol_attrs.setdefault("size", self.size)
         volume = Volume(self, source_volid=self.id, **new_vol_attrs)
         with exception.about(self):
-            self._current()
+            self._as_source()
         volume.create()
         return volume
 
@@ -316,67 +352,3 @@ class Volume(NamedObject[records.Volume]):
                 with contextlib.suppress(exception.ConnectionNotFound):  # already deleted by another process
                     connection.detach()
             connection.disconnect()
-
-
-def _like(record: records.Volume) -> dict[str, Any]:
-    """The attributes that a new volume takes from another volume."""
-    taken = {name: value for name, value in record.fields.items() if name in ("bootable", "availability_zone")}
-    kind = record.type or VolumeType()
-    return {
-        **taken,
-        "name": record.name,
-        "description": record.fields.get("display_description"),
-        "size": int(record.size),
-        "metadata": dict(record.metadata),
-        "multiattach": record.multiattach,
-        "extra_specs": dict(kind.extra_specs),
-        "qos_specs": dict(kind.qos_specs),
-        "project_id": record.fields.get("project_id"),
-        "user_id": record.fields.get("user_id"),
-    }
-
-
-def _record(library: Library, backend: Backend, pool: str, kwargs: dict[str, Any]) -> records.Volume:
-    if "description" in kwargs:
-        kwargs["display_description"] = kwargs.pop("description")
-    given = columns(records.Volume, kwargs, _OWN)
-    kind = _type(given)
-    host = str(given.get("host", ""))
-    record = records.Volume(
-        id=str(given.get("id") or Volume.new_uuid()),
-        name=str(given.get("name") or given.get("display_name") or ""),
-        backend=backend.id,
-        pool=host.partition("#")[2] or pool,
-        host=host or (f"{library.host}@{backend.id}#{pool}" if pool else ""),
-        size=_whole(given.get("size", 1)),
-        source=_source(given),
-        type=kind,
-        multiattach=bool(given.get("multiattach")) or bool(kind and kind.extra_specs.get("multiattach") == "<is> True"),
-        created_at=now(),
-    )
-    rest = {name: value for name, value in given.items() if name not in _SPENT}
-    updated = updated_volume(record, {"display_name": record.name, **rest})
-    return replace(updated, fields={**updated.fields, **tenant(library, given)})
-
-
-def _whole(size: Any) -> GiB:
-    """Parse a size in whole GiB, given as a number or digits. Raises InvalidRequest."""
-    text = str(size).removesuffix(".0") if isinstance(size, float) else str(size)
-    if isinstance(size, bool) or not (text.isascii() and text.isdigit() and int(text)):
-        raise InvalidRequest("size", f"must be a whole number of GiB of at least 1 (got {size!r})")
-    return GiB(int(text))
-
-
-def _type(given: Mapping[str, Any]) -> VolumeType | None:
-    extra, qos = given.get("extra_specs"), given.get("qos_specs")
-    if not extra and not qos:
-        return None
-    return VolumeType(extra_specs=dict(extra or {}), qos_specs=dict(qos or {}))
-
-
-def _source(given: Mapping[str, Any]) -> Source | None:
-    if given.get("snapshot_id"):
-        return Source(SourceKind.SNAPSHOT, str(given["snapshot_id"]))
-    if given.get("source_volid"):
-        return Source(SourceKind.VOLUME, str(given["source_volid"]))
-    return None

@@ -38,7 +38,7 @@ def test_a_conditional_update_compares_first(backend: LocalBackend, store: Obser
 
 
 @pytest.mark.unserved
-@pytest.mark.parametrize("column", ["status", "display_name", "use_quota"])
+@pytest.mark.parametrize("column", ["status", "display_name", "group_id"])
 def test_a_conditional_update_of_a_column_that_is_not_kept_is_refused(
     backend: LocalBackend, store: ObservedStore, admin: Any, column: str
 ) -> None:

@@ -27,6 +27,23 @@ def test_a_volume_is_in_use_while_it_is_attached() -> None:
     )
 
 
+def test_a_driver_sees_an_ordinary_volume_and_snapshot_as_in_cinder() -> None:
+    """RBD flattens only ordinary clones; Cinder's temporary ones have `use_quota` off."""
+    volume = makers.volume()
+    row, of_snapshot = rows.volume_row(volume), rows.snapshot_row(makers.snapshot(volume), volume)
+    assert (row["use_quota"], row["shared_targets"], of_snapshot["use_quota"]) == (True, True, True)
+    assert (row["updated_at"], of_snapshot["updated_at"]) == (None, None)
+    assert rows.volume_row(replace(volume, name=""))["display_name"] is None
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"), [(Status.AVAILABLE, "retyping"), (Status.ERROR, "retyping"), (Status.EXTENDING, "extending")]
+)
+def test_the_status_of_a_user_is_shown_unless_an_operation_is_in_progress(status: Status, shown: str) -> None:
+    volume = replace(makers.volume(), status=status, fields={"status": "retyping"})
+    assert rows.volume_row(volume)["status"] == shown
+
+
 def test_an_attachment_in_the_making_shows_no_host_as_in_cinder() -> None:
     row = rows.attachment_row(makers.attachment(makers.volume()))
     assert (row["attach_status"], row["attached_host"], row["connector"]) == ("attaching", None, None)
