@@ -232,8 +232,8 @@ class Volume(NamedObject[records.Volume]):
         """Export the volume to the host with these connector properties.
 
         Args:
-            ovo_fields: `id`, `attach_mode` (`rw` or `ro`), `attached_host`, `instance_uuid` and `mountpoint`, which are stored;
-                `use_multipath` and `device_scan_attempts`, for the attachment.
+            ovo_fields: `id`, `attach_mode` (`rw` or `ro`), `attached_host`, `instance_uuid`, `mountpoint`, `attach_status`,
+                `attach_time` and `detach_time`, which are stored; `use_multipath` and `device_scan_attempts`, for the attachment.
 
         Raises:
             InvalidRequest: a field is not supported.
@@ -291,22 +291,24 @@ class Volume(NamedObject[records.Volume]):
         """Undo `attach`.
 
         Args:
-            force: disconnect even if the device cannot be flushed.
-            ignore_errors: do not raise the error of the flush.
+            force: disconnect even if the device cannot be flushed. The data that was not flushed is lost.
+            ignore_errors: with `force`, do not raise errors.
+
+        Raises:
+            os_brick.exception.ExceptionChainer: with `force`, all errors.
+            os_brick.exception.BrickException: without `force`, the first error, by os-brick's own class.
         """
         connection = self.local_attach
         if connection is None:
             raise exception.NotLocal(self.id)
-        failure: Exception | None = None
-        try:
-            connection.detach(force, ignore_errors)
-        except Exception as error:
-            if not force:
-                raise
-            failure = error
-        connection.disconnect(force)
-        if failure and not ignore_errors:
-            raise failure
+        errors = brick.exception_chainer()
+        with contextlib.suppress(*(Exception,) if force else ()):
+            connection.detach(force, ignore_errors, errors)
+        with exception.about(self):
+            with errors.context(force, "Unable to disconnect"):
+                connection.disconnect(force)
+            if errors and not ignore_errors:
+                raise errors
 
     def cleanup(self) -> None:
         """Detach the volume from this host and disconnect all hosts. Other hosts must detach it themselves."""
