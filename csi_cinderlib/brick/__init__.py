@@ -2,9 +2,11 @@
 
 from csi_cinderlib.brick.allowed_paths import ANYWHERE, AllowedPaths
 from csi_cinderlib.brick.device import Device, ForeignDevice, check_readable
+from csi_cinderlib.brick.execute import execute
 from csi_cinderlib.brick.failures import BrickFailure, exception_chainer, exception_class
 from csi_cinderlib.brick.initiator import SCAN_ATTEMPTS, Initiator
-from csi_cinderlib.brick.properties import connector_properties, ensure_nvme_identity
+from csi_cinderlib.brick.properties import all_properties, connector_properties, ensure_nvme_identity, read_file
+from csi_cinderlib.brick.tools import missing as missing_tools
 
 __all__ = [
     "ANYWHERE",
@@ -14,9 +16,13 @@ __all__ = [
     "Device",
     "ForeignDevice",
     "Initiator",
+    "all_properties",
     "check_readable",
     "connector_properties",
     "ensure_nvme_identity",
     "exception_chainer",
     "exception_class",
+    "execute",
+    "missing_tools",
+    "read_file",
 ]

@@ -40,13 +40,14 @@ def both(error: errors.DriverError, kinds: Kinds, values: Mapping[str, Any] | No
     made: Exception = combined.__new__(combined, text)
     made.args = (text,)
     vars(made).update({"msg": text, "kwargs": {}, **(values or {}), **vars(error)})
-    made.__cause__ = error.__cause__
+    made.__cause__, made.__traceback__ = error.__cause__, error.__traceback__
     return made
 
 
 @functools.cache
 def _combined(ours: Any, kinds: Any) -> Any:
-    return type(kinds[0].__name__, (_Both, ours, *kinds), {"__module__": ours.__module__})
+    shown = ours if kinds[0].__module__ == "builtins" else kinds[0]
+    return type(shown.__name__, (_Both, ours, *kinds), {"__module__": shown.__module__})
 
 
 def _ours(combined: type) -> type[errors.DriverError]:
@@ -67,6 +68,8 @@ def unsupported(error: errors.Unsupported) -> Exception:
 
 def invalid(error: errors.InvalidRequest) -> Exception:
     """Cinder's versioned objects raise ValueError for a value that a field does not accept."""
+    if error.field == "publish_context":  # the name in CSI
+        error = type(error)("connection_info", error.problem)
     return both(error, (ValueError,))
 
 

@@ -106,12 +106,19 @@ class Connection(ConnectionValues):
 
     @property
     def connector(self) -> Any:
-        """os-brick's connector for the protocol, or None if disconnected."""
+        """os-brick's connector for the protocol, or None if disconnected.
+
+        Its `connect_volume(conn_info["data"])` attaches the volume without this object; pass the result to `device_attached`.
+
+        Raises:
+            os_brick.exception.InvalidConnectorProtocol: os-brick does not support the protocol.
+        """
         if not self.connected:
             return None
         made_of = (self.protocol, self.use_multipath, self.scan_attempts)
         if self._connector[0] != made_of:
-            self._connector = (made_of, self._initiator().os_brick_connector(str(self.protocol), self.conn_info))
+            with exception.about(self):
+                self._connector = (made_of, self._initiator().os_brick_connector(str(self.protocol), self.conn_info))
         return self._connector[1]
 
     def save(self) -> None:

@@ -133,7 +133,8 @@ class ConnectionValues(LazyVolumeAttr[Attachment]):
             connection_record.refill(self._info, self._object.connection_info or {})
         if "connector" in assigned:
             self._info["connector"] = dict(self._object.connector or {})
-        self._object.obj_reset_changes(assigned)
+        if assigned:  # an empty set would reset every field
+            self._object.obj_reset_changes(assigned)
         self._share_info(self._object)
 
     def _share_info(self, attachment: Any) -> None:

@@ -13,6 +13,7 @@ from csi_cinderlib.cinderlib import connection_record, default, exception
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.handle import NamedObject, columns, let_go, new_status, now, tenant, updated_volume
+from csi_cinderlib.cinderlib.properties import get_connector_properties
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.errors import InUse, InvalidRequest, NotFound
 from csi_cinderlib.model import records
@@ -273,11 +274,12 @@ class Volume(NamedObject[records.Volume]):
         """Connect the volume to this host and attach it. `path` of the returned connection is the block device."""
         configuration = default.loaded_backend(self.backend).driver.configuration
         connection = self.connect(
-            brick.connector_properties(
-                host=self._library.host_name,
-                ip=str(self._library.cinder_options.get("my_ip") or ""),
+            get_connector_properties(
+                self._library._root_helper,
+                str(self._library.cinder_options.get("my_ip") or ""),
                 multipath=bool(configuration.safe_get("use_multipath_for_image_xfer")),
                 enforce_multipath=bool(configuration.safe_get("enforce_multipath_for_image_xfer")),
+                host=self._library.host_name,
             )
         )
         try:
