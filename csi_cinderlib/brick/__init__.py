@@ -5,7 +5,7 @@ from csi_cinderlib.brick.device import Device, ForeignDevice, check_readable
 from csi_cinderlib.brick.execute import execute
 from csi_cinderlib.brick.failures import BrickFailure, exception_chainer, exception_class
 from csi_cinderlib.brick.initiator import SCAN_ATTEMPTS, Initiator
-from csi_cinderlib.brick.properties import all_properties, connector_properties, ensure_nvme_identity, read_file
+from csi_cinderlib.brick.properties import all_properties, connector_properties, ensure_nvme_identity
 from csi_cinderlib.brick.tools import missing as missing_tools
 
 __all__ = [
@@ -24,5 +24,4 @@ __all__ = [
     "exception_class",
     "execute",
     "missing_tools",
-    "read_file",
 ]

@@ -97,8 +97,8 @@ class Connection(ConnectionValues):
 
     @property
     def status(self) -> str:
-        """`attached` until the volume is disconnected from the host, then `detached`."""
-        return "attached" if self.connected else "detached"
+        """`attached` until the volume is disconnected from the host, then `deleted`."""
+        return self._outcome or "attached"
 
     @property
     def protocol(self) -> str | None:
@@ -242,7 +242,7 @@ class Connection(ConnectionValues):
             except Exception:
                 let_go(self._library, self._record)
                 raise
-            self._take(replace(self._record, connection_info={}))
+            self._take(replace(self._record, connection_info={}), "deleted")
             self._start_over()
             self._library.handles.connection_deleted(self)
 

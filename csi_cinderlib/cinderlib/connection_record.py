@@ -27,8 +27,6 @@ COLUMNS = ("attach_status", "attached_host", "instance_uuid", "mountpoint", *_TI
 """Fields of Cinder's object that are stored as the user sets them."""
 SETTABLE = frozenset({*COLUMNS, "attach_mode", "connector", "connection_info"})
 """The fields of Cinder's object that can be changed."""
-PLAIN = frozenset({*COLUMNS, "attach_mode"})
-"""Those of them that are not attributes of `Connection` with a setter."""
 FIXED = frozenset({"id", "volume_id", "created_at", "updated_at", "deleted", "deleted_at"})
 """The fields of Cinder's object that cannot be changed."""
 OPTIONS = ("use_multipath", "device_scan_attempts")

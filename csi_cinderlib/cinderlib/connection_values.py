@@ -87,6 +87,13 @@ class ConnectionValues(LazyVolumeAttr[Attachment]):
         """`rw` or `ro`."""
         return connection_record.mode(self._wanted())
 
+    @attach_mode.setter
+    def attach_mode(self, value: str) -> None:
+        """Stored by `save`."""
+        with exception.about(self):
+            connection_record.changed(self._record, {"attach_mode": value})  # refuses an unsupported value at once
+        self._ovo.attach_mode = value
+
     @property
     def use_multipath(self) -> bool:
         """The option of `connect`, else of the host's connector properties, else derived from the connection info."""
@@ -119,7 +126,9 @@ class ConnectionValues(LazyVolumeAttr[Attachment]):
             if name in connection_record.COLUMNS:
                 setattr(attachment, name, value)
         attachment.attach_mode = connection_record.mode(self._record)
-        attachment.status = self.status  # not a field of Cinder's class, but cinderlib sets it
+        attachment.status = self._outcome or "attached"  # not a field of Cinder's class, but cinderlib sets it
+        if self._outcome:
+            attachment.deleted, attachment.attach_status = True, "detached"
         attachment.obj_reset_changes()
         self._share_info(attachment)
         return attachment
@@ -148,7 +157,7 @@ class ConnectionValues(LazyVolumeAttr[Attachment]):
         """Set a field of Cinder's class on Cinder's object, from which `save` stores it."""
         if name in connection_record.FIXED:
             raise AttributeError(f"{name} of a connection cannot be changed")
-        if name in connection_record.PLAIN:
+        if name in connection_record.COLUMNS:
             setattr(self._ovo, name, value)
         else:
             super().__setattr__(name, value)
@@ -178,7 +187,7 @@ class ConnectionValues(LazyVolumeAttr[Attachment]):
         columns = super()._unsaved()
         connection_record.refill(self._info, connection_record.info(self._changed(record, changed)))
         super()._take(record, outcome)
-        for name in columns.keys() & connection_record.PLAIN:
+        for name in columns.keys() & {*connection_record.COLUMNS, "attach_mode"}:
             setattr(self._object, name, columns[name])
 
     def _start_over(self) -> None:

@@ -118,8 +118,8 @@ def _refusal(error: Any) -> Exception:
 def _not_found(error: Any) -> Exception:
     kinds = {"volume": "VolumeNotFound", "snapshot": "SnapshotNotFound", "attachment": "VolumeAttachmentNotFound"}
     if error.kind in kinds:
-        key = "filter" if error.kind == "attachment" else f"{error.kind}_id"
-        not_found: Exception = getattr(_cinder(), kinds[error.kind])(**{key: error.id})
+        which = {"filter": f"id={error.id}"} if error.kind == "attachment" else {f"{error.kind}_id": error.id}
+        not_found: Exception = getattr(_cinder(), kinds[error.kind])(**which)
         return not_found
     return compatible_errors.missing(error) if error.kind == "back end" else error
 

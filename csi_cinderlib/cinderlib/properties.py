@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,20 +40,27 @@ def get_connector_properties(
         ip=my_ip or "",
         multipath=multipath,
         enforce_multipath=enforce_multipath,
-        read=_reader(root_helper, execute or brick.execute),
+        read=reader(root_helper, execute or brick.execute),
     )
 
 
-def _reader(root_helper: str, execute: Execute) -> Callable[[Path], str]:
+def reader(root_helper: str, execute: Execute) -> Callable[[Path], str]:
     """Reads a file of this host, as root if this user may not; /etc/iscsi and the system UUID are root's on most systems."""
 
     def read(path: Path) -> str:
-        if os.access(path, os.R_OK) or not path.exists() or not root_helper:
-            return brick.read_file(path)
         try:
-            output, _ = execute("cat", str(path), run_as_root=True, root_helper=root_helper)
-        except Exception:  # sudo is missing or refuses
+            return path.read_text(errors="replace").strip("\0\n ")
+        except PermissionError:
+            return _output(execute, root_helper, path) if root_helper else ""
+        except OSError:
             return ""
-        return output.strip("\0\n ")
 
     return read
+
+
+def _output(execute: Execute, root_helper: str, path: Path) -> str:
+    try:
+        output, _ = execute("cat", str(path), run_as_root=True, root_helper=root_helper)
+    except Exception:  # the helper is missing, or refuses; the file may not exist
+        return ""
+    return output.strip("\0\n ")

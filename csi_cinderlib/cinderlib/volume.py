@@ -49,7 +49,8 @@ class Volume(NamedObject[records.Volume]):
             pool_name = pool_name or backend_or_vol._record.pool
             backend_or_vol = default.loaded_backend(backend_or_vol.backend)
         backend = default.loaded_backend(backend_or_vol)
-        record = _record(backend._library, backend, pool_name or "", kwargs)
+        with exception.about(None):
+            record = _record(backend._library, backend, pool_name or "", kwargs)
         self._begin(backend._library, record, backend)
         self._snapshots: list[Snapshot] | None = []
         self._connections: list[Connection] | None = []

@@ -184,7 +184,8 @@ def test_a_constructed_connection_is_stored_by_save(volume: Volume, database: Li
     volume.refresh()
     assert ([one.id for one in volume.connections], volume.status) == ([connection.id], "in-use")
     connection.disconnect()
-    assert (connection.status, database.persistence.get_connections()) == ("detached", [])
+    assert (connection._ovo.deleted, connection.attach_status) == (True, "detached")
+    assert (connection.status, database.persistence.get_connections()) == ("deleted", [])
 
 
 def test_a_connection_is_constructed_without_a_back_end_or_with_the_id_of_its_volume(volume: Volume) -> None:
