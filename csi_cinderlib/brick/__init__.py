@@ -2,7 +2,6 @@
 
 from csi_cinderlib.brick.allowed_paths import ANYWHERE, AllowedPaths
 from csi_cinderlib.brick.device import Device, ForeignDevice, check_readable
-from csi_cinderlib.brick.execute import execute
 from csi_cinderlib.brick.failures import BrickFailure, exception_chainer, exception_class
 from csi_cinderlib.brick.initiator import SCAN_ATTEMPTS, Initiator
 from csi_cinderlib.brick.properties import all_properties, connector_properties, ensure_nvme_identity
@@ -22,6 +21,5 @@ __all__ = [
     "ensure_nvme_identity",
     "exception_chainer",
     "exception_class",
-    "execute",
     "missing_tools",
 ]

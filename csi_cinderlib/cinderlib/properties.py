@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from csi_cinderlib import brick
+from csi_cinderlib.brick.execute import execute as run_command
 
 Execute = Callable[..., tuple[str, str]]
 """As os-brick's: takes a command, and the options `run_as_root` and `root_helper`."""
@@ -40,7 +41,7 @@ def get_connector_properties(
         ip=my_ip or "",
         multipath=multipath,
         enforce_multipath=enforce_multipath,
-        read=reader(root_helper, execute or brick.execute),
+        read=reader(root_helper, execute or run_command),
     )
 
 
