@@ -284,22 +284,24 @@ def attachment_record(data: Primitive, backend: str) -> Attachment:
     """
     with _at("connection_info."):
         info = parsed(data.get("connection_info") or {})
-        conn, connector = (_optional(info, name) for name in ("conn", "connector"))
-    read_only = data.get("attach_mode") == "ro"
+        _optional(info, "conn")
+        connector = _optional(info, "connector") or _optional(data, "connector")
     record = Attachment(
         id=_member(data, "id", str),
         volume_id=_member(data, "volume_id", str),
         backend=backend,
         node_id=str(connector.get("host") or data.get("attached_host") or ""),
-        access_mode=AccessMode.SINGLE_NODE_READER_ONLY if read_only else AccessMode.SINGLE_NODE_WRITER,
-        read_only=read_only,
+        access_mode=AccessMode.SINGLE_NODE_WRITER,
         status=Status.AVAILABLE,
-        connector=connector,
-        connection_info=conn,
         created_at=fields.moment(_time(records.Volume, data, "created_at")),
     )
     given = {name: data[name] for name in connection_record.COLUMNS if data.get(name)}
-    return connection_record.changed(record, {"device": info.get("device"), **given})
+    whole = {**info, "connector": connector}
+    return connection_record.changed(record, {"connection_info": whole, **given, **_mode(data)})
+
+
+def _mode(data: Primitive) -> dict[str, Any]:
+    return {"attach_mode": data["attach_mode"]} if data.get("attach_mode") in ("ro", "rw") else {}
 
 
 def _optional(source: Any, name: str) -> dict[str, Any]:

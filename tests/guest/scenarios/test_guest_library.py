@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.cinderlib import Backend, Library, Volume
+from csi_cinderlib.cinderlib import Backend, Library, Volume, get_connector_properties
 from tests.guest.inside.backends import OPTIONS
 from tests.guest.inside.footprint import Footprint
 from tests.guest.scenarios import contract
@@ -84,3 +84,23 @@ def test_a_snapshot_becomes_a_volume_with_what_was_there(backend: Backend) -> No
     snapshot.delete()
     volume.delete()
     assert backend.volumes == []
+
+
+def test_os_bricks_own_connector_attaches_a_volume_by_hand(backend: Backend) -> None:
+    """As oVirt does on another host: os-brick connects, and the program reports the device."""
+    if backend.id not in ("lvm-thin", "lvm-thick"):
+        pytest.skip("only an iSCSI device is the same by hand: other volumes are files, or need a link of udev")
+    volume = backend.create_volume(1)
+    connection = volume.connect(get_connector_properties(host="by-hand"))
+    device = connection.connector.connect_volume(connection.conn_info["data"])
+    connection.device_attached(device)
+    write(Path(str(connection.path)), b"by hand")
+    volume.local_attach = connection
+    assert volume.extend(2) == 2 << 30
+    volume.detach()
+    connection = volume.attach()
+    assert {"scsi_wwn", "path", "type", "wwid"} <= connection.device.keys()
+    assert connection.device["scsi_wwn"] == connection.device["info"]["scsi_wwn"]
+    assert read(Path(str(connection.path))) == b"by hand"
+    volume.detach()
+    volume.delete()
