@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from csi_cinderlib.cinder import convert, rows
+from csi_cinderlib.cinder import convert, filling, rows
 from csi_cinderlib.cinder.runtime import load_cinder
 from csi_cinderlib.cinder.work import Work, working
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume
@@ -17,6 +17,8 @@ NOT_GIVEN = frozenset(
     "group_snapshot group_snapshot_id previous_status progress status".split()
 )
 """Fields of Cinder's objects that cannot be set: they are derived from records or operations."""
+
+_SAME_IN_JSON = frozenset({str, int, bool})
 
 
 def volume(store: Store, record: Volume, attachments: Sequence[Attachment] | None = None) -> Any:
@@ -68,9 +70,7 @@ def settable(kind: type[Volume] | type[Snapshot]) -> frozenset[str]:
 def changes(versioned: Any) -> dict[str, Any]:
     """The changed fields of an object, by column."""
     return {
-        name: getattr(versioned, name)
-        for name in versioned.obj_what_changed()
-        if not _is_object(versioned.fields, name)
+        name: getattr(versioned, name) for name in filling.changed(versioned) if not _is_object(versioned.fields, name)
     }
 
 
@@ -81,11 +81,14 @@ def primitive(versioned: Any, without: Iterable[str] = (), _above: frozenset[int
     """
     above = _above | {id(versioned)}
     data: dict[str, Any] = {}
+    loaded = vars(versioned)
     for name, field in versioned.fields.items():
-        if name in without or not versioned.obj_attr_is_set(name):
+        if name in without or (attribute := f"_obj_{name}") not in loaded:
             continue
-        value = getattr(versioned, name)
-        if isinstance(value, list) and all(hasattr(item, "obj_to_primitive") for item in value):
+        value = loaded[attribute]
+        if value is None or type(value) in _SAME_IN_JSON:
+            data[name] = value
+        elif isinstance(value, list) and all(hasattr(item, "obj_to_primitive") for item in value):
             data[name] = [primitive(item, (), above) for item in value if id(item) not in above]
         elif hasattr(value, "obj_to_primitive"):
             if id(value) not in above:
