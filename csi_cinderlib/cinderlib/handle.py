@@ -5,7 +5,6 @@ from __future__ import annotations
 import json as json_text
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from csi_cinderlib.backend.columns import update_snapshot, update_volume
@@ -13,6 +12,7 @@ from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import class_attributes, exception
 from csi_cinderlib.errors import AlreadyExists, DriverError, InvalidRequest, NotFound
 from csi_cinderlib.model import times
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
 from csi_cinderlib.persistence.optimistic import change
 
@@ -123,7 +123,8 @@ class Object(Generic[T]):
             if self._record.revision:
                 raise
             record = self._store_all()
-        self._take(record)
+        if self._outcome or record.revision != self._record.revision:
+            self._take(record)
         return record
 
     def _store_all(self) -> T:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from csi_cinderlib.cinder import versioned
@@ -12,6 +11,7 @@ from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.handle import NamedObject, columns, new_status, now, tenant, updated_snapshot
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
 from csi_cinderlib.model import records
+from csi_cinderlib.model.making import replace
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.types import Backend, Library, Volume

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from csi_cinderlib import brick
@@ -16,6 +15,7 @@ from csi_cinderlib.cinderlib.handle import NamedObject, columns, let_go, new_sta
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.errors import InUse, InvalidRequest, NotFound
 from csi_cinderlib.model import records
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, Source, SourceKind, VolumeType
 from csi_cinderlib.model.size import GiB, to_bytes
 from csi_cinderlib.persistence.iteration import walk
