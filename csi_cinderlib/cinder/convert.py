@@ -46,8 +46,7 @@ def volume_object(context: Any, work: Work, volume: Volume) -> Any:
 def _attachment_list(context: Any, attached: Iterable[rows.Row]) -> Any:
     from cinder import objects
 
-    attachments = objects.VolumeAttachmentList(context)
-    attachments.objects = [attachment_object(context, row) for row in attached]
+    attachments = objects.VolumeAttachmentList(context, objects=[attachment_object(context, row) for row in attached])
     attachments.obj_reset_changes()
     return attachments
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -32,7 +33,7 @@ def volume(store: Store, record: Volume, attachments: Sequence[Attachment] | Non
     if attachments is not None:
         work.attached[record.id] = tuple(attachments)
     with working(work):
-        volume = convert.volume_object(convert.admin_context(), work, record)
+        volume = convert.volume_object(_context(), work, record)
         if volume.volume_type is not None and volume.volume_type.qos_specs_id:
             volume.volume_type.qos_specs  # noqa: B018  # loads them
         return volume
@@ -43,7 +44,7 @@ def snapshot(store: Store, record: Snapshot, of: Volume) -> Any:
     load_cinder()
     work = _work(store, of)
     with working(work):
-        return convert.snapshot_object(convert.admin_context(), work, record)
+        return convert.snapshot_object(_context(), work, record)
 
 
 def attachment(record: Attachment, connection_info: Mapping[str, Any]) -> Any:
@@ -51,7 +52,7 @@ def attachment(record: Attachment, connection_info: Mapping[str, Any]) -> Any:
     load_cinder()
     from cinder import objects
 
-    context = convert.admin_context()
+    context = _context()
     row = rows.attachment_row(record)
     attachment = objects.VolumeAttachment._from_db_object(context, objects.VolumeAttachment(context), row)
     attachment.connection_info = dict(connection_info)
@@ -111,6 +112,12 @@ def _plain(field: Any, versioned: Any, name: str, value: Any) -> Any:
 
 def _is_object(fields: Mapping[str, Any], name: str) -> bool:
     return "Object" in type(fields[name]).__name__
+
+
+@functools.cache
+def _context() -> Any:
+    """The context of all these objects, as in cinderlib: it is larger than an object, and takes long to make."""
+    return convert.admin_context()
 
 
 def _work(store: Store, of: Volume) -> Work:
