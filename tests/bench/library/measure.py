@@ -31,7 +31,7 @@ RECORDED = Path(__file__).with_name("recorded.json")
 TURNS, EACH, MANY, LISTS = 9, 20, 1_000, 5
 STARTS, ATTACHMENTS = 3, 5
 LOADED = 10_000
-"""Volumes for the measurement of memory, in memory; in a database, cinderlib needs minutes to create so many."""
+"""Volumes for the measurement of memory."""
 NOISE = 1.1
 """What a row may take of cinderlib's time: the noise of two equal programs."""
 IN_MEMORY_MS: Mapping[str, float] = {
@@ -134,13 +134,13 @@ def measure(store: str, directory: Path) -> Iterator[Row]:
         with STORES[store](directory) as configs:
             turns = Turns(directory, configs, only_computes=store == "memory")
             work = calibration.python_work()
-            _take_all(turns, directory, loaded=LOADED if store == "memory" else MANY)
+            _take_all(turns, directory, in_memory=store == "memory")
             yield from _rows(store, turns, work)
     except Unavailable as reason:
         print(f"library-{store}: skipped: {reason}", file=sys.stderr)
 
 
-def _take_all(turns: Turns, directory: Path, *, loaded: int) -> None:
+def _take_all(turns: Turns, directory: Path, *, in_memory: bool) -> None:
     for _ in range(STARTS):
         with turns.running() as programs:
             turns.take(programs, "start")
@@ -156,10 +156,11 @@ def _take_all(turns: Turns, directory: Path, *, loaded: int) -> None:
             program.ask("fill", MANY)
         for _ in range(LISTS):
             turns.take(programs, "lists")
-    with turns.running() as programs:
-        for program in programs.values():
-            program.ask("fill", loaded)
-        turns.take(programs, "memory")
+    if in_memory:  # in a database, cinderlib needs minutes to create so many
+        with turns.running() as programs:
+            for program in programs.values():
+                program.ask("fill", LOADED)
+            turns.take(programs, "memory")
 
 
 @contextmanager

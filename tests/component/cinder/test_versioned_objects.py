@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.cinder import convert, filling, rows
+from csi_cinderlib.cinder import convert, filling, rows, versioned
 from csi_cinderlib.cinder.runtime import load_cinder
 from csi_cinderlib.cinder.work import Work
 from csi_cinderlib.model.capability import AccessMode
@@ -76,9 +76,9 @@ def _work(volume: Volume, *attachments: Attachment) -> Work:
     return Work("array", MemoryStore(), volumes={volume.id: volume}, attached={volume.id: attachments})
 
 
-def _state(versioned: Any) -> dict[str, Any]:
+def _state(made: Any) -> dict[str, Any]:
     """All that an object stores, with nested objects as JSON."""
-    state = {name: value for name, value in vars(versioned).items() if name not in ("_context", "missed_id")}
+    state = {name: value for name, value in vars(made).items() if name not in ("_context", "missed_id")}
     return {
         name: value.obj_to_primitive() if hasattr(value, "obj_to_primitive") else (type(value), value)
         for name, value in state.items()
@@ -145,8 +145,8 @@ def test_values_of_another_type_are_converted_by_the_field() -> None:
     from cinder import objects
 
     row = {**rows.volume_row(PLAIN), "size": "3", "multiattach": 1, "display_name": 7}
-    versioned = filling.fill(objects.Volume(), row)
-    assert (versioned.size, versioned.multiattach, versioned.display_name) == (3, True, "7")
+    filled = filling.fill(objects.Volume(), row)
+    assert (filled.size, filled.multiattach, filled.display_name) == (3, True, "7")
 
 
 def test_a_value_that_a_field_does_not_accept_is_refused() -> None:
@@ -157,10 +157,28 @@ def test_a_value_that_a_field_does_not_accept_is_refused() -> None:
 
 
 def test_all_changes_of_fields_are_told() -> None:
-    versioned = convert.volume_object(convert.admin_context(), _work(RICH, ATTACHMENT), RICH)
-    assert filling.changed(versioned) == set()
-    versioned.display_name = "another"
-    versioned.metadata["another"] = "value"
-    versioned.admin_metadata.pop("attached_mode")
-    assert filling.changed(versioned) == versioned.obj_what_changed() == {"display_name", "metadata", "admin_metadata"}
-    assert json.loads(json.dumps(versioned.metadata)) == {"key": "value", "another": "value"}
+    volume = convert.volume_object(convert.admin_context(), _work(RICH, ATTACHMENT), RICH)
+    assert filling.changed(volume) == set()
+    volume.display_name = "another"
+    volume.metadata["another"] = "value"
+    volume.admin_metadata.pop("attached_mode")
+    assert filling.changed(volume) == volume.obj_what_changed() == {"display_name", "metadata", "admin_metadata"}
+    assert json.loads(json.dumps(volume.metadata)) == {"key": "value", "another": "value"}
+
+
+def test_objects_for_users_share_one_context() -> None:
+    store = MemoryStore()
+    store.add(PLAIN)
+    first, second = versioned.volume(store, PLAIN), versioned.snapshot(store, SNAPSHOT, RICH)
+    assert first._context is second._context is second.volume._context
+
+
+def test_json_of_an_object_is_that_of_cinder() -> None:
+    """Apart from the order, and from times, which keep their microseconds."""
+    plain = dataclasses.replace(RICH, created_at="")
+    volume = convert.volume_object(convert.admin_context(), _work(plain), plain)
+    assert versioned.primitive(volume, ("volume_attachment", "volume_type"))["versioned_object.data"] == {
+        name: value
+        for name, value in volume.obj_to_primitive()["versioned_object.data"].items()
+        if name not in ("volume_attachment", "volume_type")
+    }
