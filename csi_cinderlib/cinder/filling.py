@@ -1,7 +1,7 @@
 """Fill Cinder's versioned objects from rows: as their `_from_db_object`, but without a call for each field.
 
 Cinder sets each field by a property, which converts the value and marks the field as changed, and then forgets all the marks. This took
-most of the time of a driver call. Most values of a row have the type of their field already, so they are stored as they are; the field
+more time than the rest of a driver call. Most values of a row have the type of their field already, so they are stored as they are; the field
 converts the others. A test compares the objects with Cinder's own, so a change of a class of Cinder's is noticed.
 """
 
