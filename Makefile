@@ -44,6 +44,7 @@ format: $(VENV) ## Format the code and apply ruff's fixes
 	@$(BIN)/ruff check --fix --quiet; $(BIN)/ruff format
 
 bench: $(VENV) .venv/.packages-test tools ## Run the benchmarks against their budgets
+	@$(BIN)/python -m tests.bench.library.original
 	@$(BIN)/python -m tests.bench
 
 proto: $(VENV) ## Generate the gRPC stubs from proto/

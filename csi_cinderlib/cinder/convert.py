@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterable
 from typing import Any
 
-from csi_cinderlib.cinder import rows
+from csi_cinderlib.cinder import filling, rows
 from csi_cinderlib.cinder.work import Work
 from csi_cinderlib.model.records import Group, GroupSnapshot, Snapshot, Volume
 
 _ASSIGNED = ("provider_location", "provider_id", "metadata")
 """Where drivers store an id assigned by the array. qnap.py uses the metadata, also through `volume_metadata`."""
-_VOLUME_ATTRIBUTES = ["metadata", "admin_metadata", "glance_metadata", "volume_type", "volume_type.extra_specs"]
+_TEMPORARY = "temporary"
+"""A key that Cinder removes from the administrator's metadata whenever it reads a volume."""
+_IN_JSON = ("connector", "connection_info")
 
 
 def admin_context() -> Any:
@@ -29,18 +32,37 @@ def volume_object(context: Any, work: Work, volume: Volume) -> Any:
     from cinder import objects
 
     row = rows.volume_row(volume, work.attachments(volume.id))
-    empty = _watched(objects.Volume)(context)
-    versioned = objects.Volume._from_db_object(context, empty, row, expected_attrs=_VOLUME_ATTRIBUTES)
-    attached = [
-        objects.VolumeAttachment._from_db_object(context, objects.VolumeAttachment(context), attachment)
-        for attachment in row["volume_attachment"]
-    ]
-    versioned.volume_attachment = objects.VolumeAttachmentList(context, objects=attached)
-    versioned.obj_reset_changes(["volume_attachment"])
-    if versioned.volume_type_id is None:
-        versioned.volume_type = None  # avoids a database query
-        versioned.obj_reset_changes(["volume_type"])
-    return versioned
+    return filling.fill(
+        _watched(objects.Volume)(context),
+        row,
+        metadata=row["metadata"],
+        admin_metadata={name: value for name, value in row["admin_metadata"].items() if name != _TEMPORARY},
+        glance_metadata={},
+        volume_type=row["volume_type"] and _type_object(context, row["volume_type"]),
+        volume_attachment=_attachment_list(context, row["volume_attachment"]),
+    )
+
+
+def _attachment_list(context: Any, attached: Iterable[rows.Row]) -> Any:
+    from cinder import objects
+
+    attachments = objects.VolumeAttachmentList(context, objects=[attachment_object(context, row) for row in attached])
+    attachments.obj_reset_changes()
+    return attachments
+
+
+def _type_object(context: Any, row: rows.Row) -> Any:
+    from cinder import objects
+
+    return objects.VolumeType._from_db_object(context, objects.VolumeType(), row, expected_attrs=["extra_specs"])
+
+
+def attachment_object(context: Any, row: rows.Row) -> Any:
+    """Cinder's VolumeAttachment without its volume."""
+    from cinder import objects
+
+    columns = {name: value and json.loads(value) for name, value in row.items() if name in _IN_JSON}
+    return filling.fill(objects.VolumeAttachment(context), row, **columns)
 
 
 def snapshot_object(context: Any, work: Work, snapshot: Snapshot, volume: Any = None) -> Any:
@@ -49,11 +71,12 @@ def snapshot_object(context: Any, work: Work, snapshot: Snapshot, volume: Any = 
 
     record = work.volume(snapshot.volume_id)
     row = rows.snapshot_row(snapshot, record)
-    empty = _watched(objects.Snapshot)(context)
-    versioned = objects.Snapshot._from_db_object(context, empty, row, expected_attrs=["metadata"])
-    versioned.volume = volume if volume is not None else volume_object(context, work, record)
-    versioned.obj_reset_changes(["volume"])
-    return versioned
+    return filling.fill(
+        _watched(objects.Snapshot)(context),
+        row,
+        metadata=row["metadata"],
+        volume=volume if volume is not None else volume_object(context, work, record),
+    )
 
 
 @functools.cache

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 from csi_cinderlib.backend import libraries
 from csi_cinderlib.cinder.causes import connection_cause
@@ -175,13 +174,17 @@ def is_not_found(error: BaseException) -> bool:
     return bool({cls.__name__ for cls in type(error).__mro__} & {"VolumeNotFound", "SnapshotNotFound"})
 
 
-@contextmanager
-def translated(backend: str) -> Iterator[None]:
-    """Raise the block's errors as DriverErrors."""
-    try:
-        yield
-    except Exception as error:
-        ours = translate(backend, error)
-        if ours is error:
-            raise
-        raise ours from error
+class translated:
+    """Raise the block's errors as DriverErrors. A class, because it is entered several times in each driver call."""
+
+    __slots__ = ("_backend",)
+
+    def __init__(self, backend: str) -> None:
+        self._backend = backend
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, Exception) and (ours := translate(self._backend, error)) is not error:
+            raise ours from error

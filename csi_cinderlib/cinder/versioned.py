@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
-from csi_cinderlib.cinder import convert, rows
+from csi_cinderlib.cinder import convert, filling, rows
 from csi_cinderlib.cinder.runtime import load_cinder
 from csi_cinderlib.cinder.work import Work, working
 from csi_cinderlib.errors import InvalidRequest
@@ -16,6 +17,8 @@ from csi_cinderlib.persistence.api import Store
 
 _TYPE_DEFAULTS: Mapping[str, object] = MappingProxyType({"description": None, "is_public": True, "projects": []})
 """Fields of a volume type that a record does not store."""
+
+_SAME_IN_JSON = frozenset({str, int, bool})
 
 
 def volume(store: Store, record: Volume, attachments: Sequence[Attachment] | None = None) -> Any:
@@ -29,7 +32,7 @@ def volume(store: Store, record: Volume, attachments: Sequence[Attachment] | Non
     if attachments is not None:
         work.attached[record.id] = tuple(attachments)
     with working(work):
-        volume = convert.volume_object(convert.admin_context(), work, record)
+        volume = convert.volume_object(_context(), work, record)
         if volume.volume_type is not None and volume.volume_type.qos_specs_id:
             volume.volume_type.qos_specs  # noqa: B018  # loads them
         return _without_lazy(
@@ -42,7 +45,7 @@ def snapshot(store: Store, record: Snapshot, of: Volume) -> Any:
     load_cinder()
     work = _work(store, of)
     with working(work):
-        snapshot = convert.snapshot_object(convert.admin_context(), work, record)
+        snapshot = convert.snapshot_object(_context(), work, record)
     if "progress" not in record.fields:
         snapshot.progress = record.backend
         snapshot.obj_reset_changes(["progress"])
@@ -63,7 +66,7 @@ def attachment(record: Attachment, connection_info: Mapping[str, Any]) -> Any:
     load_cinder()
     from cinder import objects
 
-    context = convert.admin_context()
+    context = _context()
     row = rows.attachment_row(record)
     attachment = objects.VolumeAttachment._from_db_object(context, objects.VolumeAttachment(context), row)
     attachment.connection_info = dict(connection_info)
@@ -131,9 +134,7 @@ def _fields(kind: type[Volume] | type[Snapshot]) -> Mapping[str, Any]:
 def changes(versioned: Any) -> dict[str, Any]:
     """The changed fields of an object, by column."""
     return {
-        name: getattr(versioned, name)
-        for name in versioned.obj_what_changed()
-        if not _is_object(versioned.fields, name)
+        name: getattr(versioned, name) for name in filling.changed(versioned) if not _is_object(versioned.fields, name)
     }
 
 
@@ -183,11 +184,14 @@ def primitive(versioned: Any, without: Iterable[str] = (), _above: frozenset[int
     """
     above = _above | {id(versioned)}
     data: dict[str, Any] = {}
+    loaded = vars(versioned)
     for name, field in versioned.fields.items():
-        if name in without or not versioned.obj_attr_is_set(name):
+        if name in without or (attribute := f"_obj_{name}") not in loaded:
             continue
-        value = getattr(versioned, name)
-        if isinstance(value, list) and all(hasattr(item, "obj_to_primitive") for item in value):
+        value = loaded[attribute]
+        if value is None or type(value) in _SAME_IN_JSON:
+            data[name] = value
+        elif isinstance(value, list) and all(hasattr(item, "obj_to_primitive") for item in value):
             data[name] = [primitive(item, (), above) for item in value if id(item) not in above]
         elif hasattr(value, "obj_to_primitive"):
             if id(value) not in above:
@@ -210,6 +214,12 @@ def _plain(field: Any, versioned: Any, name: str, value: Any) -> Any:
 
 def _is_object(fields: Mapping[str, Any], name: str) -> bool:
     return "Object" in type(fields[name]).__name__
+
+
+@functools.cache
+def _context() -> Any:
+    """The context of all these objects, as in cinderlib: it is larger than an object, and takes long to make."""
+    return convert.admin_context()
 
 
 def _work(store: Store, of: Volume) -> Work:

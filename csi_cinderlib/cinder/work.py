@@ -11,14 +11,15 @@ thread pools (`patches.py`) use the store of their back end. Other threads are s
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from csi_cinderlib.cinder.looping import LoopingCalls
 from csi_cinderlib.errors import DriverError, NotFound
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume
+from csi_cinderlib.observe.context_values import Setting
 from csi_cinderlib.persistence.api import R, Store
 from csi_cinderlib.persistence.iteration import all_of, walk
 from csi_cinderlib.persistence.optimistic import change
@@ -105,27 +106,17 @@ _current: ContextVar[Work | None] = ContextVar("csi_cinderlib_work", default=Non
 _route: ContextVar[Route | None] = ContextVar("csi_cinderlib_route", default=None)
 
 
-@contextmanager
-def working(work: Work) -> Iterator[Work]:
+def working(work: Work) -> Setting[Work | None]:
     """Let the database stand-in use this work in this thread."""
-    token = _current.set(work)
-    try:
-        yield work
-    finally:
-        _current.reset(token)
+    return Setting(_current, work)
 
 
-@contextmanager
-def routed(route: Route | None) -> Iterator[None]:
+def routed(route: Route | None) -> Setting[Route | None]:
     """Let the database stand-in use this route's store in this thread, and in threads that it starts in the block.
 
     None stands for no particular back end.
     """
-    token = _route.set(route)
-    try:
-        yield
-    finally:
-        _route.reset(token)
+    return Setting(_route, route)
 
 
 def current_route() -> Route | None:

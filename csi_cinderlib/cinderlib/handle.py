@@ -6,7 +6,6 @@ import copy
 import json as json_text
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar
 
@@ -14,6 +13,7 @@ from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import class_attributes, exception, fields
 from csi_cinderlib.errors import AlreadyExists, DriverError, InvalidRequest, NotFound, OperationPending
 from csi_cinderlib.model import times
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume
 from csi_cinderlib.persistence.optimistic import change
 
@@ -183,7 +183,8 @@ class Object(Generic[T]):
             if self._record.revision:
                 raise
             record = self._store_all()
-        self._take(record)
+        if self._outcome or record.revision != self._record.revision:
+            self._take(record)
         if unsaved := self._stored_first():
             record = change(self._library.store, record, lambda current: self._changed(current, unsaved))
             self._saved(record)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from csi_cinderlib.cinderlib.backends import Backend
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.cinderlib.volume import Volume
+from csi_cinderlib.errors import CorruptRecord, NotFound
 from csi_cinderlib.model import records
 from csi_cinderlib.model.records import Attachment
+from csi_cinderlib.persistence.api import Comparing
+from csi_cinderlib.persistence.iteration import walk
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.types import Library
@@ -30,9 +34,31 @@ class Handles:
     def __init__(self, library: Library, *, one_each: bool) -> None:
         self._library = library
         self._one_each = one_each
+        self._comparing = library.store if one_each and isinstance(library.store, Comparing) else None
         self._volumes: dict[str, Volume] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._connections: dict[str, Connection] = {}
+
+    def find_volume(self, id: str) -> Volume:
+        """Raises NotFound."""
+        return self._known_volume(id) or self.volume(self._library.store.get(records.Volume, id))
+
+    def find_volumes(self, where: Mapping[str, str]) -> list[Volume]:
+        """The readable volumes whose fields have these values, in the order of their ids."""
+        if self._comparing is None:
+            return [self.volume(record) for record in walk(self._library.store, records.Volume, where)]
+        found = []
+        for id in self._comparing.ids(records.Volume, where):
+            with suppress(NotFound, CorruptRecord):  # removed in the meantime, or unreadable
+                found.append(self._known_volume(id) or self.find_volume(id))
+        return found
+
+    def _known_volume(self, id: str) -> Volume | None:
+        """The object of the volume, if the record has not changed since; saves reading it."""
+        known = self._volumes.get(id)
+        if known is not None and self._comparing is not None and self._comparing.is_current(known._record):
+            return known
+        return None
 
     def volume(self, record: records.Volume) -> Volume:
         return self._handle(self._volumes, record, lambda backend: Volume._of(self._library, record, backend))

@@ -182,7 +182,7 @@ class Library:
     def volume(self, id: str) -> Volume:
         """Raises VolumeNotFound."""
         with exception.about(self):
-            return self.handles.volume(self.store.get(records.Volume, id))
+            return self.handles.find_volume(id)
 
     def snapshot(self, id: str) -> Snapshot:
         """Raises SnapshotNotFound."""

@@ -130,10 +130,12 @@ class Persistence:
         self, volume_id: str | None = None, volume_name: str | None = None, backend_name: str | None = None
     ) -> list[Volume]:
         where = {key: value for key, value in (("name", volume_name), ("backend", backend_name)) if value}
-        volumes = _matching(self._library.store, records.Volume, volume_id, where)
-        return [
-            self._library.handles.volume(volume) for volume in volumes if volume.status is not records.Status.DELETED
-        ]
+        if volume_id:
+            matching = _matching(self._library.store, records.Volume, volume_id, where)
+            volumes = [self._library.handles.volume(volume) for volume in matching]
+        else:
+            volumes = self._library.handles.find_volumes(where)
+        return [volume for volume in volumes if volume._record.status is not records.Status.DELETED]
 
     def get_snapshots(
         self, snapshot_id: str | None = None, snapshot_name: str | None = None, volume_id: str | None = None

@@ -104,6 +104,8 @@ class Volume(NamedObject[records.Volume]):
         return self._connections
 
     def _attached(self) -> list[Attachment] | None:
+        if self._outcome == "deleted":  # was refused with attachments
+            return []
         return None if self._connections is None else [connection._record for connection in self._connections]
 
     def _versioned(self) -> Any:

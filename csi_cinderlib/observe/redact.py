@@ -10,13 +10,13 @@ import itertools
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property, lru_cache
 from urllib.parse import unquote
 
 from csi_cinderlib.errors import BackendError
 from csi_cinderlib.model.verbatim import Verbatim
+from csi_cinderlib.observe.context_values import Setting
 from csi_cinderlib.observe.spellings import Index, Spelling, spellings
 
 HIDDEN = "***"
@@ -212,14 +212,9 @@ def text(value: str) -> str:
     return _IN_URL.sub(rf"\g<scheme>:{HIDDEN}@", value) if "://" in value else value
 
 
-@contextmanager
-def hiding(values: Iterable[str]) -> Iterator[None]:
+def hiding(values: Iterable[str]) -> Setting[tuple[_Values, ...]]:
     """In the block, `text` also hides these values in this thread."""
-    token = _hidden.set((_Values(values), *_hidden.get()))
-    try:
-        yield
-    finally:
-        _hidden.reset(token)
+    return Setting(_hidden, (_Values(values), *_hidden.get()))
 
 
 def hide_in_process(values: Iterable[str]) -> Callable[[], None]:

@@ -144,6 +144,17 @@ class Store(Protocol):
         """Release connections and locks. The store must not be used afterwards."""
 
 
+@runtime_checkable
+class Comparing(Protocol):
+    """A store in this process, which compares a record with the stored one much faster than it reads one."""
+
+    def is_current(self, record: Record, /) -> bool:
+        """Whether this is the stored record: it exists, with the same revision."""
+
+    def ids(self, kind: type[Record], where: Where = ..., /) -> list[str]:
+        """The ids that the pages of `Store.page` contain."""
+
+
 class Plugin(Protocol):
     """The type of an entry point of the group `csi_cinderlib.persistence`."""
 

@@ -72,7 +72,7 @@ class _Table:
 
 
 class MemoryStore:
-    """See `persistence.api.Store`."""
+    """See `persistence.api.Store` and `Comparing`."""
 
     traits = Traits(durable=False, shared=False)
 
@@ -130,6 +130,16 @@ class MemoryStore:
             except CorruptRecord:
                 corrupt.append(id)
         return Page(tuple(records), rows[-1][0] if more else "", tuple(corrupt))
+
+    def is_current(self, record: Record, /) -> bool:
+        with self._lock:
+            row = self._tables[type(record)].rows.get(record.id)
+            return row is not None and row.revision == record.revision
+
+    def ids(self, kind: type[Record], where: Where = EMPTY, /) -> list[str]:
+        check_query(kind, 1, where)
+        with self._lock:
+            return list(self._tables[kind].find(wanted(where)))
 
     def close(self) -> None:
         """Nothing to release."""

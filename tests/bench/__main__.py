@@ -16,6 +16,7 @@ from csi_cinderlib.demo.sandbox import private_mounts, sweep
 from tests.bench import stores
 from tests.bench.controllers import controllers
 from tests.bench.hangs import hangs
+from tests.bench.library import measure as library
 from tests.bench.rows import GROUPS, Row
 from tests.bench.scale import scale
 
@@ -26,7 +27,7 @@ LINE = "{:<46} {:>10} {:>9} {:>9}  {:<7} {:>10} {:>7}  {}"
 def main() -> int:
     """0, however it went: a benchmark is read, not passed."""
     parser = argparse.ArgumentParser(prog="bench", description="Measure against the budgets.")
-    names = [*OWN, *stores.groups()]
+    names = [*OWN, *stores.groups(), *library.groups()]
     parser.add_argument("group", nargs="*", choices=[*names, []], metavar="GROUP", help=f"of {', '.join(names)} (all)")
     parser.add_argument("--large", action="store_true", help="stores with up to 100,000 volumes, too: takes minutes")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -38,7 +39,7 @@ def main() -> int:
             f"Python {platform.python_version()}, Linux {platform.release()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}\n"
         )
         print(LINE.format("what", "measured", "budget", "aim", "verdict", "floor", "ratio", "floor is"))
-    groups = {**OWN, **stores.groups(large=args.large)}
+    groups = {**OWN, **stores.groups(large=args.large), **library.groups()}
     for group in args.group or groups:
         directory = Path(tempfile.mkdtemp(prefix="csi-cinderlib-bench-"))
         try:

@@ -54,6 +54,10 @@ class Failing(MemoryStore):
         self._maybe("get", None)
         return super().get(kind, id)
 
+    def is_current(self, record: Any, /) -> bool:
+        self._maybe("get", None)
+        return super().is_current(record)
+
 
 @pytest.fixture(params=["memory", "db"])
 def library(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Library]:

@@ -42,6 +42,7 @@ OPTIONS = [
     cfg.BoolOpt("nothing_shared_connection", default=False, help="What terminate_connection answers."),
     cfg.StrOpt("nothing_password", default="", secret=True, help="Kept to itself."),
     cfg.StrOpt("nothing_sesame", default="", secret=True, help="Kept to itself, whatever its name."),
+    cfg.StrOpt("nothing_device", default="", help="The device of all volumes of LocalDriver."),
     cfg.PortOpt("nothing_port", default=443, help="A port."),
     cfg.StrOpt("nothing_farewell", deprecated_for_removal=True, deprecated_reason="it says\nnothing"),
     cfg.StrOpt("nothing_mode", default="fast", choices=["fast", "slow"], help="A choice."),
@@ -282,6 +283,14 @@ class MappingDriver(NothingDriver):
 
     def ensure_export(self, context: Any, volume: Any) -> None:
         """Nothing to do."""
+
+
+class LocalDriver(NothingDriver):
+    """Its volumes are all the same existing block device of this host, so that attaching costs nothing else."""
+
+    def initialize_connection(self, volume: Any, connector: dict[str, Any]) -> dict[str, Any]:
+        super().initialize_connection(volume, connector)
+        return {"driver_volume_type": "local", "data": {"device_path": self.configuration.nothing_device}}
 
 
 class NfsDriver(NothingDriver):
