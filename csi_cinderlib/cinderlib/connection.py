@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from csi_cinderlib import brick
 from csi_cinderlib.cinder import versioned
-from csi_cinderlib.cinderlib import connection_record, default, exception
+from csi_cinderlib.cinderlib import connection_record, default, exception, restoring
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.handle import Object, let_go
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
@@ -29,6 +29,11 @@ class Connection(LazyVolumeAttr[Attachment]):
     OVO_CLASS: ClassVar[Any] = ovo_class("VolumeAttachment")
     _set_here: dict[str, Any]
     """Values set on this object and not stored yet, by name."""
+
+    def __init__(self, backend: Backend | str | None, volume: Volume | None = None, **kwargs: Any) -> None:
+        super().__init__(*restoring.restored(Attachment, backend or volume, kwargs))
+        self._volume = volume
+        self._set_here = {}
 
     @classmethod
     def connect(cls, volume: Volume, connector: Mapping[str, Any], **kwargs: Any) -> Connection:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.cinder import versioned
-from csi_cinderlib.cinderlib import class_attributes, exception
+from csi_cinderlib.cinderlib import class_attributes, exception, object_setup, restoring
 from csi_cinderlib.errors import AlreadyExists, DriverError, InvalidRequest, NotFound
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
@@ -26,6 +26,10 @@ _STATUSES = {"available": Status.AVAILABLE, "in-use": Status.AVAILABLE, "error":
 """The statuses that a user may set with `save`. The others mark operations in progress."""
 
 
+_OVO_NAMES = frozenset({"_changed_fields", "_convert_connection_info_to_db_format", "_convert_connector_to_db_format"})
+"""Names of Cinder's object that persistence plugins use."""
+
+
 class Object(Generic[T]):
     """A volume, snapshot or connection.
 
@@ -39,6 +43,7 @@ class Object(Generic[T]):
     backend_class: ClassVar[Any] = class_attributes.Late(class_attributes.backend_class)
     persistence = class_attributes.OfSetUp("persistence")
     """The metadata store of the set-up."""
+    setup = staticmethod(object_setup.setup)
 
     def __init__(self, library: Library, record: T, backend: Backend | str) -> None:
         self._library = library
@@ -46,6 +51,19 @@ class Object(Generic[T]):
         self._backend = backend
         self._object: Any = None
         self._outcome = ""
+
+    @classmethod
+    def _load(cls, backend: Any, ovo: Any, volume: Any = None, save: bool = False) -> Any:
+        """The object of Cinder's object that a persistence plugin has stored."""
+        handle: Any = cls._of_ovo(backend, volume, ovo)
+        if save:
+            handle.save()
+        return handle
+
+    @classmethod
+    def _of_ovo(cls, backend: Any, volume: Any, ovo: Any) -> Any:
+        given = {restoring.OVO: ovo} if volume is None else {restoring.OVO: ovo, "volume": volume}
+        return cls(backend, **given)
 
     # --- properties
 
@@ -78,7 +96,7 @@ class Object(Generic[T]):
 
     def __getattr__(self, name: str) -> Any:
         """Fields of Cinder's object, as documented for cinderlib."""
-        if name.startswith("_"):
+        if name.startswith("_") and name not in _OVO_NAMES:
             raise AttributeError(name)
         return getattr(self._ovo, name)
 

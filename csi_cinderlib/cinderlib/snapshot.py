@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from csi_cinderlib.cinder import versioned
-from csi_cinderlib.cinderlib import default, exception
+from csi_cinderlib.cinderlib import default, exception, restoring
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.handle import NamedObject, columns, new_status, now, tenant, updated_snapshot
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
+from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.model import records
 
 if TYPE_CHECKING:
@@ -26,8 +27,16 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
     """
 
     OVO_CLASS: ClassVar[Any] = ovo_class("Snapshot")
+    _volume: Volume | None
 
-    def __init__(self, volume: Volume, **kwargs: Any) -> None:
+    def __init__(self, volume: Volume | None, **kwargs: Any) -> None:
+        if restoring.is_stored(kwargs):
+            backend = kwargs.pop("backend", None) or volume
+            NamedObject.__init__(self, *restoring.restored(records.Snapshot, backend, kwargs))
+            self._volume = volume
+            return
+        if volume is None:
+            raise InvalidRequest("volume", "must be set: the volume of which the snapshot is taken")
         if "description" in kwargs:
             kwargs["display_description"] = kwargs.pop("description")
         given = columns(records.Snapshot, kwargs, ("name",))
@@ -43,7 +52,7 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
         updated = updated_snapshot(record, {"display_name": record.name, **given})
         updated = replace(updated, fields={**updated.fields, **tenant(volume._library, {**of_volume, **given})})
         super().__init__(volume._library, updated, volume.backend)
-        self._volume: Volume | None = volume
+        self._volume = volume
 
     @classmethod
     def _of(
@@ -54,6 +63,10 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
         NamedObject.__init__(snapshot, library, record, backend)
         snapshot._volume = volume
         return snapshot
+
+    @classmethod
+    def _of_ovo(cls, backend: Any, volume: Any, ovo: Any) -> Snapshot:
+        return cls(volume, backend=backend, **{restoring.OVO: ovo})
 
     # --- finding
 

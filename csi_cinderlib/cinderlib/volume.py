@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from csi_cinderlib import brick
 from csi_cinderlib.cinder import versioned
-from csi_cinderlib.cinderlib import connection_record, default, exception
+from csi_cinderlib.cinderlib import connection_record, default, exception, restoring
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.handle import NamedObject, columns, let_go, new_status, now, tenant, updated_volume
@@ -43,6 +43,9 @@ class Volume(NamedObject[records.Volume]):
     LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ("snapshots", "connections")
 
     def __init__(self, backend_or_vol: Backend | Volume | str, pool_name: str | None = None, **kwargs: Any) -> None:
+        if restoring.is_stored(kwargs):
+            self._begin(*restoring.restored(records.Volume, backend_or_vol, kwargs))
+            return
         if isinstance(backend_or_vol, Volume):
             kwargs = {**_like(backend_or_vol._record), **kwargs}
             pool_name = pool_name or backend_or_vol._record.pool
