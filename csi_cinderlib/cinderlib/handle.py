@@ -173,6 +173,7 @@ class Object(Generic[T]):
                 self._take(change(store, stored, lambda record: self._changed(record, unsaved)))
             else:
                 self._take(self._put(self._changed(self._record, unsaved)))
+            self._library.handles.keep(self)
 
     def _unsaved(self) -> dict[str, Any]:
         """Values set here and not stored yet, by column."""

@@ -57,6 +57,16 @@ class Handles:
             handle._take(record)
         return handle
 
+    def keep(self, handle: Any) -> None:
+        """Make a stored object the single one of its record."""
+        if self._one_each:
+            tables: tuple[tuple[type, dict[str, Any]], ...] = (
+                (Volume, self._volumes),
+                (Snapshot, self._snapshots),
+                (Connection, self._connections),
+            )
+            next(table for kind, table in tables if isinstance(handle, kind))[handle.id] = handle
+
     def volume_created(self, volume: Volume) -> None:
         if self._one_each:
             self._volumes[volume.id] = volume

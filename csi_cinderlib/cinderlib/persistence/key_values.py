@@ -28,7 +28,7 @@ class KeyValue:
         return isinstance(other, KeyValue) and (self.key, self.value) == (other.key, other.value)
 
     def __hash__(self) -> int:
-        return hash(str(self.key))
+        return hash(self.key)
 
     def __repr__(self) -> str:
         return f"<cinderlib.KeyValue {self.key}>"
@@ -79,7 +79,7 @@ def _checked(name: str, value: Any) -> Any:
         is_same = json.loads(json.dumps(value, allow_nan=False)) == value
     except (TypeError, ValueError, RecursionError):
         is_same = False
-    if not is_same or isinstance(value, tuple):
+    if not is_same:
         kind = type(value).__name__
         raise InvalidRequest(name, f"must be text or another JSON value (got {kind}); encode it as text")
     return value

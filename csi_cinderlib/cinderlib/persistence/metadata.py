@@ -11,6 +11,7 @@ from csi_cinderlib.cinderlib.persistence import key_values, objects
 from csi_cinderlib.cinderlib.persistence.adapter import PluginStore
 from csi_cinderlib.cinderlib.persistence.base import PersistenceDriverBase
 from csi_cinderlib.cinderlib.persistence.key_values import KeyValue
+from csi_cinderlib.cinderlib.persistence.tables import Table
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.errors import AlreadyExists, InvalidRequest, NotFound
@@ -35,17 +36,23 @@ class Persistence(PersistenceDriverBase):
             library.store.serve(library)
 
     def __getattr__(self, name: str) -> Any:
-        """Attributes of a plugin; for a store in memory the dictionaries of cinderlib's, which are copies here."""
+        """Attributes of a plugin; for a store in memory the dictionaries of cinderlib's."""
         store = vars(self)["_library"].store if "_library" in vars(self) else None
         if name.startswith("_") or store is None:
             raise AttributeError(name)
         if name in _TABLES and not store.traits.durable:
-            return {item.key if name == "key_values" else item.id: item for item in getattr(self, f"get_{name}")()}
+            return self._table(name)
         if isinstance(store, PluginStore):
             return getattr(store.plugin, name)
         if name == "fake_db" and not store.traits.durable:
             return self.db
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _table(self, name: str) -> Table:
+        kind, key = name.removesuffix("s"), "key" if name == "key_values" else "id"
+        items = ((getattr(item, key), item) for item in getattr(self, f"get_{name}")())
+        dependents = [self._table("snapshots")] if name == "volumes" else []
+        return Table(items, getattr(self, f"set_{kind}"), getattr(self, f"delete_{kind}"), dependents)
 
     def record(self, kind: type, data: Mapping[str, Any], backend: str) -> Any:
         """The record of a stored object, from the fields of Cinder's object as JSON values. Not part of cinderlib."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from csi_cinderlib import errors
-from csi_cinderlib.cinderlib import KeyValue, Library, default, objects
+from csi_cinderlib.cinderlib import Library, default, objects
 from csi_cinderlib.cinderlib.persistence import base, memory
 from csi_cinderlib.model import records
 from csi_cinderlib.persistence.contract.samples import VOLUME
@@ -230,23 +230,6 @@ def test_attributes_of_the_plugin_are_those_of_the_persistence(process_wide: Any
     assert kept.volumes[volume.id] is volume
     with pytest.raises(AttributeError, match="colour"):
         kept.colour  # noqa: B018  # raises
-
-
-def test_the_dictionaries_of_cinderlibs_plugin_are_there_in_memory_only(process_wide: Any, tmp_path: Path) -> None:
-    backend = process_wide.Backend("fake", volume_driver=NOTHING)
-    kept = process_wide.Backend.persistence
-    volume = backend.create_volume(1)
-    snapshot, connection = volume.create_snapshot(), volume.connect(CONNECTOR)
-    kept.set_key_value(KeyValue("a", 1))
-    assert kept.volumes == {volume.id: volume}
-    assert list(kept.snapshots) == [snapshot.id]
-    assert list(kept.connections) == [connection.id]
-    assert kept.key_values == {"a": KeyValue("a", 1)}
-    library = Library(persistence_config={"storage": "sql"}, state_dir=tmp_path)
-    for name in ("volumes", "fake_db"):
-        with pytest.raises(AttributeError, match=name):
-            getattr(library.persistence, name)
-    library.close()
 
 
 def test_changed_fields_and_fields_are_those_of_cinders_object(process_wide: Any) -> None:
