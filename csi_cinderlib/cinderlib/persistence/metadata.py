@@ -96,9 +96,13 @@ class Persistence(PersistenceDriverBase):
         volume.save()
 
     def set_snapshot(self, snapshot: Snapshot) -> None:
+        """Store the snapshot, and first its volume if that is new."""
+        _store_volume(snapshot)
         snapshot.save()
 
     def set_connection(self, connection: Connection) -> None:
+        """Store the connection, and first its volume if that is new."""
+        _store_volume(connection)
         connection.save()
 
     def set_key_value(self, key_value: KeyValue) -> None:
@@ -139,6 +143,12 @@ class Persistence(PersistenceDriverBase):
             store.remove(store.get(type(record), record.id))
         except NotFound:
             return
+
+
+def _store_volume(item: Snapshot | Connection) -> None:
+    volume = item._volume
+    if volume is not None and not volume._record.revision:
+        volume.save()
 
 
 _TABLES = ("volumes", "snapshots", "connections", "key_values")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.cinderlib import KeyValue, Library, Snapshot, Volume
+from csi_cinderlib.cinderlib import KeyValue, Library, Snapshot, Volume, exception
 from tests.component.cinderlib.conftest import CONNECTOR, NOTHING
 
 
@@ -71,3 +71,16 @@ def test_a_saved_object_is_the_single_one_of_its_record(process_wide: Any) -> No
     snapshot = Snapshot(volume, name="s")
     snapshot.save()
     assert Snapshot.get_by_id(snapshot.id) is snapshot
+
+
+def test_the_new_volume_of_a_new_snapshot_is_stored_with_it(process_wide: Any) -> None:
+    backend = process_wide.Backend("fake", volume_driver=NOTHING)
+    kept = process_wide.Backend.persistence
+    volume = Volume(backend, size=1)
+    snapshot = Snapshot(volume, name="s")
+    kept.set_snapshot(snapshot)
+    assert (kept.snapshots, kept.volumes) == ({snapshot.id: snapshot}, {volume.id: volume})
+    kept.delete_snapshot(snapshot)
+    kept.delete_volume(volume)
+    with pytest.raises(exception.VolumeNotFound):
+        kept.set_snapshot(Snapshot(volume, name="t"))
