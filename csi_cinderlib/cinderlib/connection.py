@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from csi_cinderlib import brick
-from csi_cinderlib.cinderlib import connection_device, connection_record, default, exception
+from csi_cinderlib.cinderlib import connection_device, connection_record, default, exception, restoring
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.connection_values import ConnectionValues
 from csi_cinderlib.cinderlib.handle import let_go
@@ -43,6 +43,9 @@ class Connection(ConnectionValues):
     """os-brick's connector with the values that it was made from."""
 
     def __init__(self, backend: Backend | str | None = None, *, volume: Volume | None = None, **fields: Any) -> None:
+        if restoring.is_stored(fields):
+            self._begin(*restoring.restored(Attachment, backend or volume, fields), volume)
+            return
         given_id = str(fields.pop("volume_id", "") or "")
         volume_id = given_id if volume is None else volume.id
         loaded = default.loaded_backend(volume.backend if volume is not None and backend is None else backend or "")
@@ -120,11 +123,6 @@ class Connection(ConnectionValues):
             with exception.about(self):
                 self._connector = (made_of, self._initiator().os_brick_connector(str(self.protocol), self.conn_info))
         return self._connector[1]
-
-    def save(self) -> None:
-        """Store the values set here and keep concurrent changes of other fields. Raises ConnectionNotFound after `disconnect`."""
-        super().save()
-        self._library.handles.connection_saved(self)
 
     # --- on this host
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ DEFAULT_USER_ID = "cinderlib"
 
 _guard = threading.RLock()
 _library: Library | None = None
+_serving: ContextVar[Library | None] = ContextVar("csi_cinderlib.serving", default=None)
 _library_class: type[Library]
 """Set by the package, because the modules of `Library` import this one."""
 
@@ -74,12 +77,29 @@ def setup(  # noqa: PLR0913, PLR0917  # cinderlib's own signature
 
 
 def current() -> Library | None:
-    """The process-wide set-up, if there is one."""
-    return _library
+    """The process-wide set-up, if there is one; in a call of a persistence plugin, its set-up."""
+    return _serving.get() or _library
+
+
+@contextmanager
+def serving(library: Library) -> Iterator[None]:
+    """Call a persistence plugin for this set-up. Objects that the plugin creates are stored ones of this set-up."""
+    token = _serving.set(library)
+    try:
+        yield
+    finally:
+        _serving.reset(token)
+
+
+def is_serving() -> bool:
+    """Whether a persistence plugin is being called."""
+    return _serving.get() is not None
 
 
 def library() -> Library:
-    """The process-wide set-up, created with the defaults if `setup` was not called."""
+    """The set-up as in `current`, created with the defaults if `setup` was not called."""
+    if (served := _serving.get()) is not None:
+        return served
     with _guard:
         if _library is None:
             setup()

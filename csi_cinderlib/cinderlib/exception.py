@@ -46,8 +46,8 @@ def __dir__() -> list[str]:
 class InvalidPersistence(Exception):
     """`persistence_config` does not name a metadata store."""
 
-    def __init__(self, name: object) -> None:
-        super().__init__(f"Invalid persistence storage: {name}.")
+    def __init__(self, name: object, remedy: str = "") -> None:
+        super().__init__(f"Invalid persistence storage: {name}." + (f" {remedy}." if remedy else ""))
 
 
 class NotLocal(Exception):

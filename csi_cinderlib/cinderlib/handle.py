@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar
 
 from csi_cinderlib.cinder import versioned
-from csi_cinderlib.cinderlib import class_attributes, exception, fields
+from csi_cinderlib.cinderlib import class_attributes, exception, fields, object_setup, restoring
 from csi_cinderlib.errors import AlreadyExists, DriverError, InvalidRequest, NotFound, OperationPending
 from csi_cinderlib.model import times
 from csi_cinderlib.model.making import replace
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", Volume, Snapshot, Attachment)
 
-_FORWARDED = frozenset({"_name_id", "_context", "_changed_fields"})
-"""Attributes of Cinder's object with an underscore that programs use."""
+_FORWARDED = frozenset(
+    "_name_id _context _changed_fields _convert_connection_info_to_db_format _convert_connector_to_db_format".split()
+)
+"""Attributes of Cinder's object with an underscore that programs and persistence plugins use."""
 _SHARED = frozenset({"_library", "_backend", "_record"})
 """What copies of an object share: the set-up, the back end, and the immutable record."""
 _SECONDS, _NO_FRACTION = len("2026-01-31T12:34:56"), ".000000Z"
@@ -46,6 +48,7 @@ class Object(Generic[T]):
     backend_class: ClassVar[Any] = class_attributes.Late(class_attributes.backend_class)
     persistence = class_attributes.OfSetUp("persistence")
     """The metadata store of the set-up."""
+    setup = staticmethod(object_setup.setup)
 
     def __init__(self, library: Library, record: T, backend: Backend | str) -> None:
         self._library = library
@@ -64,6 +67,19 @@ class Object(Generic[T]):
                 setattr(self._ovo, name, value)
             else:
                 object.__setattr__(self, name, value)
+
+    @classmethod
+    def _load(cls, backend: Any, ovo: Any, volume: Any = None, save: bool = False) -> Any:
+        """The object of Cinder's object that a persistence plugin has stored."""
+        handle: Any = cls._of_ovo(backend, volume, ovo)
+        if save:
+            handle.save()
+        return handle
+
+    @classmethod
+    def _of_ovo(cls, backend: Any, volume: Any, ovo: Any) -> Any:
+        given = {restoring.OVO: ovo} if volume is None else {restoring.OVO: ovo, "volume": volume}
+        return cls(backend, **given)
 
     # --- properties
 
@@ -260,6 +276,7 @@ class Object(Generic[T]):
                 self._refuse_deleted()
                 saved = self._put(self._changed(self._record, unsaved))
             self._saved(saved)
+            self._library.handles.keep(self)
 
     def _saved(self, record: T) -> None:
         """Set the record that contains all values set here."""

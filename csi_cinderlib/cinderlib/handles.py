@@ -83,6 +83,16 @@ class Handles:
             handle._take(record)
         return handle
 
+    def keep(self, handle: Any) -> None:
+        """Make a stored object the single one of its record."""
+        if self._one_each:
+            tables: tuple[tuple[type, dict[str, Any]], ...] = (
+                (Volume, self._volumes),
+                (Snapshot, self._snapshots),
+                (Connection, self._connections),
+            )
+            next(table for kind, table in tables if isinstance(handle, kind))[handle.id] = handle
+
     def volume_created(self, volume: Volume) -> None:
         if self._one_each:
             self._volumes[volume.id] = volume
@@ -106,10 +116,6 @@ class Handles:
         if snapshot._volume is not None and snapshot._volume._snapshots is not None:
             known = snapshot._volume._snapshots
             snapshot._volume._snapshots = [other for other in known if other.id != snapshot.id]
-
-    def connection_saved(self, connection: Connection) -> None:
-        if self._one_each:
-            self._connections.setdefault(connection.id, connection)
 
     def connection_deleted(self, connection: Connection) -> None:
         self._connections.pop(connection.id, None)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from csi_cinderlib.cinder.runtime import Runtime
-from csi_cinderlib.cinderlib import exception, serialization, state
+from csi_cinderlib.cinderlib import default, exception, serialization, state
 from csi_cinderlib.cinderlib.backends import Backend
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.default import DEFAULT_PROJECT_ID, DEFAULT_USER_ID
@@ -51,7 +51,8 @@ class Library:
         output_all_backend_info: JSON contains the back ends' whole configuration, including passwords.
         project_id, user_id: project and user of new volumes and snapshots.
         persistence_config: `storage` and its options: `memory` (the default), `db` with a `connection` URL, `memory_db`; the
-            name of a plugin of this package; or a class or instance of `csi_cinderlib.persistence.api.Store`. With
+            name of a plugin of this package or of cinderlib; or a class or instance of `PersistenceDriverBase` or
+            `csi_cinderlib.persistence.api.Store`. With
             `sealing_keys`, a list of `{"id": ..., "key": ...}`, credentials are stored sealed: the first key seals, all open.
         fail_on_missing_backend: an object whose back end is not loaded is an error; otherwise its `backend` is the name.
         host: the first part of Cinder's `host@backend#pool`; by default this host's name.
@@ -143,7 +144,7 @@ class Library:
 
     def backend_named(self, name: str) -> Backend | str:
         """A loaded back end. If it is not loaded, raises KeyError or returns the name, depending on `fail_on_missing_backend`."""
-        if name not in self.backends and not self.fail_on_missing_backend:
+        if name not in self.backends and (not self.fail_on_missing_backend or default.is_serving()):
             return name
         return self.backends[name]
 
@@ -154,7 +155,7 @@ class Library:
             KeyError: the back end is not loaded, and the description has only its name.
         """
         name = data["volume_backend_name"]
-        if name not in self.backends and len(data) > 1:
+        if name not in self.backends and len(data) > 1 and not default.is_serving():
             return self.backend(**data)
         return self.backend_named(name)
 

@@ -10,13 +10,47 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import connection_record, default, fields
+from csi_cinderlib.cinderlib.backends import Backend as BACKEND_CLASS  # cinderlib's name
 from csi_cinderlib.cinderlib.connection import Connection
+from csi_cinderlib.cinderlib.primitives import (
+    datetime_to_primitive,
+    dict_to_primitive,
+    field_ovo_to_primitive,
+    field_to_primitive,
+    iterable_to_primitive,
+    obj_from_primitive,
+    obj_to_primitive,
+    setup,
+    wrap_to_primitive,
+)
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.model import records
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.records import Attachment, Status, VolumeType
+
+__all__ = [
+    "BACKEND_CLASS",
+    "attachment_record",
+    "datetime_to_primitive",
+    "dict_to_primitive",
+    "dump",
+    "dumps",
+    "field_ovo_to_primitive",
+    "field_to_primitive",
+    "iterable_to_primitive",
+    "json",
+    "jsons",
+    "load",
+    "load_object",
+    "obj_from_primitive",
+    "obj_to_primitive",
+    "setup",
+    "snapshot_record",
+    "volume_record",
+    "wrap_to_primitive",
+]
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.types import Backend, Library

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from csi_cinderlib.cinder import versioned
-from csi_cinderlib.cinderlib import arguments, default, exception, fields
+from csi_cinderlib.cinderlib import arguments, default, exception, fields, restoring
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
 from csi_cinderlib.cinderlib.named import NamedObject
+from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.model import records
 
 if TYPE_CHECKING:
@@ -25,12 +26,20 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
     """
 
     OVO_CLASS: ClassVar[Any] = ovo_class("Snapshot")
+    _volume: Volume | None
 
-    def __init__(self, volume: Volume, **kwargs: Any) -> None:
+    def __init__(self, volume: Volume | None, **kwargs: Any) -> None:
+        if restoring.is_stored(kwargs):
+            backend = kwargs.pop("backend", None) or volume
+            NamedObject.__init__(self, *restoring.restored(records.Snapshot, backend, kwargs))
+            self._volume = volume
+            return
+        if volume is None:
+            raise InvalidRequest("volume", "must be set: the volume of which the snapshot is taken")
         _check_backend(volume, kwargs.pop("backend", None))
         record = arguments.snapshot_record(volume._library, volume._with_unsaved(), kwargs)
         super().__init__(volume._library, record, volume.backend)
-        self._volume: Volume | None = volume
+        self._volume = volume
 
     @classmethod
     def _of(
@@ -41,6 +50,10 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
         NamedObject.__init__(snapshot, library, record, backend)
         snapshot._volume = volume
         return snapshot
+
+    @classmethod
+    def _of_ovo(cls, backend: Any, volume: Any, ovo: Any) -> Snapshot:
+        return cls(volume, backend=backend, **{restoring.OVO: ovo})
 
     # --- finding
 

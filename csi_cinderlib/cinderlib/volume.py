@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from csi_cinderlib import brick
 from csi_cinderlib.cinder import rows, versioned
-from csi_cinderlib.cinderlib import arguments, connection_record, default, exception, fields
+from csi_cinderlib.cinderlib import arguments, connection_record, default, exception, fields, restoring
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.handle import let_go
@@ -43,6 +43,9 @@ class Volume(NamedObject[records.Volume]):
     """The connection with which this object has attached the volume to this host."""
 
     def __init__(self, backend_or_vol: Backend | Volume | str, pool_name: str | None = None, **kwargs: Any) -> None:
+        if restoring.is_stored(kwargs):
+            self._begin(*restoring.restored(records.Volume, backend_or_vol, kwargs))
+            return
         if isinstance(backend_or_vol, Volume):
             kwargs = {**arguments.like(backend_or_vol._with_unsaved()), **kwargs}
             pool_name = pool_name or backend_or_vol._record.pool

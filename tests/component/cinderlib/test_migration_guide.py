@@ -13,6 +13,7 @@ OWNERS = {
     "snapshot": cinderlib.Snapshot,
     "backend": cinderlib.Backend,
     "connection": cinderlib.Connection,
+    "persistence": cinderlib.persistence.Persistence,
 }
 
 

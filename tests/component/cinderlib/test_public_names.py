@@ -21,35 +21,11 @@ PUBLIC: dict[str, dict[str, str]] = json.loads((Path(__file__).parent / "public-
 attributes that are set in methods included. `name=` has a default; an attribute takes nothing."""
 
 _MAKING = "objects are made of records here, and its users never call it"
-_PLUGIN = "belongs to its protocol for metadata stores; ours is another one, as the migration guide says"
-_PATCHING = "patches Cinder's classes, which is not done here"
 NOT_HERE = {
     "objects.Object.DEFAULT_FIELDS_VALUES": _MAKING,
     "objects.Volume.DEFAULT_FIELDS_VALUES": _MAKING,
     "objects.Snapshot.DEFAULT_FIELDS_VALUES": _MAKING,
-    "objects.Object.setup": _MAKING,
-    "objects.setup": _MAKING,
     "objects.Object.load": "only of volumes, snapshots and connections, whose classes have it",
-    "objects.BACKEND_NAME_SNAPSHOT_FIELD": "a record knows its back end; it need not hide in Cinder's `progress`",
-    "persistence.setup": _PLUGIN,
-    "Backend.persistence.get_changed_fields": _PLUGIN,
-    "Backend.persistence.get_fields": _PLUGIN,
-    "Backend.persistence.reset_change_tracker": _PLUGIN,
-    "Backend.persistence.fake_db": _PLUGIN,
-    "Backend.persistence.volumes": _PLUGIN,
-    "Backend.persistence.snapshots": _PLUGIN,
-    "Backend.persistence.connections": _PLUGIN,
-    "Backend.persistence.key_values": _PLUGIN,
-    "serialization.BACKEND_CLASS": _PATCHING,
-    "serialization.setup": _PATCHING,
-    "serialization.wrap_to_primitive": _PATCHING,
-    "serialization.obj_to_primitive": _PATCHING,
-    "serialization.obj_from_primitive": _PATCHING,
-    "serialization.field_ovo_to_primitive": _PATCHING,
-    "serialization.field_to_primitive": _PATCHING,
-    "serialization.iterable_to_primitive": _PATCHING,
-    "serialization.dict_to_primitive": _PATCHING,
-    "serialization.datetime_to_primitive": _PATCHING,
 }
 """Each with the reason. Besides these only submodules are left out: drivers of its stores, utils."""
 OTHERWISE = {

@@ -1,0 +1,69 @@
+"""Records as the objects that a persistence plugin stores, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from csi_cinderlib.cinderlib import serialization
+from csi_cinderlib.cinderlib.connection import Connection
+from csi_cinderlib.cinderlib.persistence.fields import fields_of, mark_changed
+from csi_cinderlib.cinderlib.persistence.remainder import completed, remainder, with_remainder
+from csi_cinderlib.cinderlib.restoring import restored
+from csi_cinderlib.cinderlib.snapshot import Snapshot
+from csi_cinderlib.cinderlib.volume import Volume
+from csi_cinderlib.model import records
+from csi_cinderlib.model.records import Attachment
+
+if TYPE_CHECKING:
+    from csi_cinderlib.cinderlib.types import Library
+
+_CLASSES: Mapping[type, Any] = {records.Volume: Volume, records.Snapshot: Snapshot, Attachment: Connection}
+_CONVERSIONS: Mapping[type, Any] = {
+    records.Volume: serialization.volume_record,
+    records.Snapshot: serialization.snapshot_record,
+    Attachment: serialization.attachment_record,
+}
+
+
+def record_from_fields(kind: type, data: Mapping[str, Any], backend: str) -> Any:
+    """A record from the fields of Cinder's object as JSON values."""
+    return _CONVERSIONS[kind](data, backend)
+
+
+def handle_of(library: Library, record: Any, before: Any = None) -> Any:
+    """The object to store.
+
+    Args:
+        before: the stored object, to find what has changed. Attributes that the plugin has set on it are kept.
+    """
+    shaped = _well_formed(record, library.host)
+    _, converted, _ = restored(type(record), record.backend, fields_of(_handle(library, shaped)))
+    handle = _handle(library, with_remainder(shaped, remainder(record, converted)))
+    mark_changed(handle, before)
+    for name, value in vars(before).items() if before is not None else ():
+        vars(handle).setdefault(name, value)
+    return handle
+
+
+def record_of(handle: Any) -> Any:
+    """The record of an object from the plugin. Raises CorruptRecord."""
+    record = completed(handle._record)
+    if isinstance(record, Attachment) and not record.backend:  # stored by cinderlib
+        record = replace(record, backend=handle.volume._record.backend)
+    return record
+
+
+def _handle(library: Library, record: Any) -> Any:
+    handle = _CLASSES[type(record)]._of(library, record, library.backends.get(record.backend, record.backend))
+    if isinstance(record, records.Snapshot):
+        handle._ovo.progress = record.backend  # cinderlib's place for the back end of a snapshot
+    return handle
+
+
+def _well_formed(record: Any, host: str) -> Any:
+    """A volume has no host until it is created; plugins expect one of cinderlib's form."""
+    if not isinstance(record, records.Volume) or ("@" in record.host and "#" in record.host):
+        return record
+    return replace(record, host=f"{host}@{record.backend}#{record.pool or record.backend}")

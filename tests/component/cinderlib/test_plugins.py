@@ -1,0 +1,296 @@
+"""Persistence plugins written for cinderlib, as the metadata store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csi_cinderlib import errors
+from csi_cinderlib.cinderlib import Library, default, objects
+from csi_cinderlib.cinderlib.persistence import base, memory
+from csi_cinderlib.model import records
+from csi_cinderlib.persistence.contract.samples import VOLUME
+from tests.component.cinderlib.conftest import CONNECTOR, NOTHING
+from tests.support.fakes.cinderlib_plugins import PLUGINS, JsonFiles, Remembering, closing
+
+
+@pytest.fixture(params=PLUGINS)
+def plugin(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    made = PLUGINS[request.param](tmp_path)
+    with closing(made):
+        yield made
+
+
+@pytest.fixture
+def library(plugin: Any) -> Iterator[Library]:
+    made = Library(persistence_config={"storage": plugin})
+    yield made
+    made.close()
+
+
+def test_the_plugin_gets_objects_with_the_values_of_the_program(plugin: Any, library: Library) -> None:
+    backend = library.backend("here", volume_driver=NOTHING)
+    volume = backend.create_volume(1, name="data", metadata={"a": "b"}, extra_specs={"tier": "1"}, qos_specs={"q": "9"})
+    snapshot = volume.create_snapshot("monday")
+    connection = volume.connect(CONNECTOR)
+    with default.serving(library):
+        (stored,) = plugin.get_volumes(volume_name="data")
+        assert (stored.id, stored.size, stored.status, stored.metadata) == (volume.id, 1, "in-use", {"a": "b"})
+        assert stored.volume_type.extra_specs == {"tier": "1"}
+        assert stored.volume_type.qos_specs.specs == {"q": "9"}
+        assert list(stored.admin_metadata) == ["csi-cinderlib"]
+        assert [item.id for item in plugin.get_snapshots(volume_id=volume.id)] == [snapshot.id]
+        assert plugin.get_connections()[0].connector_info == CONNECTOR
+        assert plugin.get_connections()[0].id == connection.id
+    assert volume.admin_metadata == {}
+    assert library.volume(volume.id).admin_metadata == {}
+    assert snapshot.metadata == {}
+    assert "csi-cinderlib" not in library.connection(connection.id).conn_info
+
+
+@pytest.mark.parametrize("name", ["json", "columns"])
+def test_a_second_set_up_finds_what_the_plugin_has_stored(name: str, tmp_path: Path) -> None:
+    with closing(PLUGINS[name](tmp_path)) as plugin:
+        first = Library(persistence_config={"storage": plugin})
+        volume = first.backend("here", volume_driver=NOTHING).create_volume(1, name="data")
+        snapshot = volume.create_snapshot("monday")
+        connection = volume.connect(CONNECTOR, attach_mode="ro")
+        before = [first.store.get(kind, id) for kind, id in _all(volume, snapshot, connection)]
+        first.close()
+    with closing(PLUGINS[name](tmp_path)) as plugin:
+        again = Library(persistence_config={"storage": plugin})
+        assert [again.store.get(kind, id) for kind, id in _all(volume, snapshot, connection)] == before
+        again.backend("here", volume_driver=NOTHING)
+        assert again.volume(volume.id).connections[0].attach_mode == "ro"
+        assert again.snapshot(snapshot.id).volume.name == "data"
+        again.close()
+
+
+def _all(volume: Any, snapshot: Any, connection: Any) -> list[tuple[Any, str]]:
+    return [
+        (records.Volume, volume.id),
+        (records.Snapshot, snapshot.id),
+        (records.Attachment, connection.id),
+    ]
+
+
+def test_a_new_object_has_changed_in_all_and_a_stored_one_in_what_differs(tmp_path: Path) -> None:
+    plugin = JsonFiles(str(tmp_path))
+    library = Library(persistence_config={"storage": plugin})
+    volume = library.backend("here", volume_driver=NOTHING).create_volume(1)
+    creation = plugin.written[0]
+    assert "'id'" in creation
+    assert "'display_name'" in creation
+    plugin.written.clear()
+    volume._ovo.display_name = "renamed"
+    volume.save()
+    assert plugin.written == ["volumes ['admin_metadata', 'display_name']"]
+    library.close()
+
+
+def test_a_plugin_that_refuses_to_overwrite_a_newer_object_prevents_conflicts_between_processes(tmp_path: Path) -> None:
+    """Two set-ups over two plugin objects with the same files, as two processes have."""
+    first, second = (Library(persistence_config={"storage": JsonFiles(str(tmp_path))}) for _ in range(2))
+    known = first.store.add(records.Volume(id="v", backend="here", size=VOLUME.size))
+    newer = second.store.replace(replace(known, message="newer"))
+    with pytest.raises(errors.StaleRecord):
+        first.store.replace(replace(known, message="older"))
+    assert first.store.get(records.Volume, "v") == newer
+    first.close()
+    second.close()
+
+
+class Shared(JsonFiles):
+    shared = True
+
+
+def test_the_class_says_whether_objects_survive_and_whether_processes_share_them(tmp_path: Path) -> None:
+    for storage, durable, shared in ((JsonFiles, True, False), (Shared, True, True), (Remembering, False, False)):
+        options = {} if storage is Remembering else {"directory": str(tmp_path)}
+        library = Library(persistence_config={"storage": storage, **options})
+        assert (library.store.traits.durable, library.store.traits.shared) == (durable, shared)
+        library.close()
+
+
+class Forgetful(memory.MemoryPersistence):
+    """Does not keep what it has no column for."""
+
+    def set_volume(self, volume: Any) -> None:
+        volume._ovo.admin_metadata = {}
+        super().set_volume(objects.Volume._load(volume.backend, volume._ovo))
+
+
+def test_a_plugin_that_drops_values_is_refused_before_the_driver_is_called() -> None:
+    library = Library(persistence_config={"storage": Forgetful})
+    backend = library.backend("here", volume_driver=NOTHING)
+    with pytest.raises(errors.StoreUnavailable, match=r"Forgetful has not kept .*admin_metadata"):
+        backend.create_volume(1)
+    assert (backend.driver.volumes, library.persistence.get_volumes()) == ({}, [])
+    library.close()
+
+
+class Broken(memory.MemoryPersistence):
+    fails: str = ""
+
+    def set_volume(self, volume: Any) -> None:
+        if self.fails == "before":
+            raise ValueError("the disk is full")
+        super().set_volume(volume)
+        if self.fails == "after":
+            raise ValueError("the answer was lost")
+
+
+def test_an_exception_of_the_plugin_is_a_cause_and_a_write_that_had_its_effect_succeeds() -> None:
+    plugin = Broken()
+    library = Library(persistence_config={"storage": plugin})
+    plugin.fails = "after"
+    stored = library.store.add(records.Volume(id="v", backend="here", size=VOLUME.size))
+    assert library.store.get(records.Volume, "v") == stored
+    plugin.fails = "before"
+    with pytest.raises(
+        errors.StoreUnavailable, match=r"plugin Broken failed in `replace`: ValueError: the disk"
+    ) as failed:
+        library.store.replace(replace(stored, message="x"))
+    assert isinstance(failed.value.__cause__, ValueError)
+    with pytest.raises(errors.StoreUnavailable):
+        library.store.add(records.Volume(id="w", backend="here", size=VOLUME.size))
+    assert library.store.get(records.Volume, "v") == stored
+    library.close()
+
+
+class WithoutKeyValues(memory.MemoryPersistence):
+    set_key_value = base.PersistenceDriverBase.set_key_value
+
+
+def test_a_plugin_without_key_values_refuses_records_that_need_them() -> None:
+    library = Library(persistence_config={"storage": WithoutKeyValues})
+    for record in (records.KeyValue(id="k", value="v"), records.Node(id="n")):
+        with pytest.raises(errors.StoreUnavailable, match=r"has not kept the object of .* or its key-values"):
+            library.store.add(record)  # type: ignore[type-var]  # two kinds
+    library.close()
+
+
+def test_objects_that_cinderlib_has_stored_are_found_changed_and_deleted(library: Library, plugin: Any) -> None:
+    """They have no remainder, and a connection no back end."""
+    backend = library.backend("here", volume_driver=NOTHING)
+    made = backend.create_volume(1, name="old")
+    snapshot, connection = made.create_snapshot("s"), made.connect(CONNECTOR)
+    _strip(plugin, library)
+    volume = library.volume(made.id)
+    assert (volume.name, volume.status, volume.connections[0].backend) == ("old", "in-use", backend)
+    library.persistence.delete_connection(connection)
+    assert volume.extend(2) == 2 * 1024**3
+    library.snapshot(snapshot.id).delete()
+    library.volume(made.id).delete()
+    assert library.persistence.get_volumes() == []
+
+
+def _strip(plugin: Any, library: Library) -> None:
+    """Remove the remainder from all stored objects."""
+    with default.serving(library):
+        for handle in plugin.get_volumes():
+            handle._ovo.admin_metadata = {}
+            handle._ovo._changed_fields = {"admin_metadata"}
+            plugin.set_volume(_reread(handle))
+        for handle in plugin.get_snapshots():
+            handle._ovo.metadata = {}
+            handle._ovo._changed_fields = {"metadata"}
+            plugin.set_snapshot(_reread(handle))
+        for handle in plugin.get_connections():
+            info = handle._ovo.connection_info
+            handle._ovo.connection_info = {
+                **info,
+                "conn": {k: v for k, v in info["conn"].items() if k != "csi-cinderlib"},
+            }
+            handle._ovo._changed_fields = {"connection_info"}
+            plugin.set_connection(_reread(handle))
+
+
+def _reread(handle: Any) -> Any:
+    changed = set(handle._ovo._changed_fields)
+    again = type(handle)._load(handle.backend, handle._ovo)
+    again._ovo._changed_fields = changed
+    for name, value in vars(handle).items():
+        vars(again).setdefault(name, value)
+    return again
+
+
+def test_attributes_of_the_plugin_are_those_of_the_persistence(process_wide: Any) -> None:
+    process_wide.setup(persistence_config={"storage": Remembering})
+    volume = process_wide.Backend("fake", volume_driver=NOTHING).create_volume(1)
+    kept: Any = process_wide.Backend.persistence
+    assert kept.calls[0] == "creating"
+    assert kept.fake_db is not None
+    assert issubclass(type(kept), base.PersistenceDriverBase)
+    assert kept.volumes == {volume.id: volume}
+    assert kept.volumes[volume.id] is volume
+    with pytest.raises(AttributeError, match="colour"):
+        kept.colour  # noqa: B018  # raises
+
+
+def test_changed_fields_and_fields_are_those_of_cinders_object(process_wide: Any) -> None:
+    backend = process_wide.Backend("fake", volume_driver=NOTHING)
+    volume = backend.create_volume(1, name="data", extra_specs={"tier": "1"}, qos_specs={"q": "9"})
+    kept = process_wide.Backend.persistence
+    assert kept.get_changed_fields(volume) == {}
+    fields = kept.get_fields(volume)
+    assert (fields["id"], fields["display_name"], fields["size"]) == (volume.id, "data", 1)
+    assert (fields["extra_specs"], fields["qos_specs"]) == ({"tier": "1"}, {"q": "9"})
+    assert "volume_type" not in fields
+    volume._ovo.display_name, volume._ovo.size = "other", 2
+    assert kept.get_changed_fields(volume) == {"display_name": "other", "size": 2}
+    kept.reset_change_tracker(volume, "size")
+    assert kept.get_changed_fields(volume) == {"display_name": "other"}
+    kept.reset_change_tracker(volume, ["display_name"])
+    assert kept.get_changed_fields(volume) == {}
+    assert kept.get_fields(volume.create_snapshot("s"))["volume_id"] == volume.id
+
+
+def test_the_replacement_of_cinders_database_finds_what_the_plugin_has(process_wide: Any) -> None:
+    plugin = Remembering()
+    process_wide.setup(persistence_config={"storage": plugin})
+    backend = process_wide.Backend("fake", volume_driver=NOTHING)
+    volume = backend.create_volume(1, qos_specs={"q": "9"}, extra_specs={"tier": "1"})
+    snapshot = volume.create_snapshot()
+    plain = backend.create_volume(1)
+    db, context = plugin.db, objects.CONTEXT
+    assert db.volume_get(context, volume.id).id == volume.id
+    assert db.snapshot_get(context, snapshot.id).id == snapshot.id
+    assert db.volume_type_get(context, volume.id)["extra_specs"] == {"tier": "1"}
+    assert db.volume_type_get(context, plain.id) is None
+    assert db.qos_specs_get(context, volume.id)["specs"] == {"q": "9"}
+    assert db.qos_specs_get(context, plain.id) is None
+    assert {found.id for found in db.volume_get_all_by_host(context, volume.host)} == {volume.id, plain.id}
+    assert db.image_volume_cache_get_by_volume_id(context, volume.id) is None
+    assert db.get_by_id(context, objects.Snapshot.OVO_CLASS.model, snapshot.id).id == snapshot.id
+
+
+# --- objects for what is stored
+
+
+def test_an_object_is_created_of_cinders_object(process_wide: Any) -> None:
+    backend = process_wide.Backend("fake", volume_driver=NOTHING)
+    volume = backend.create_volume(1, name="data")
+    snapshot, connection = volume.create_snapshot("s"), volume.connect(CONNECTOR)
+    same = objects.Volume(backend, __ovo=volume._ovo)
+    assert (same.id, same.name, same.status, same.backend) == (volume.id, "data", "in-use", backend)
+    assert objects.Volume._load("fake", volume._ovo).backend is backend
+    assert objects.Snapshot(volume, __ovo=snapshot._ovo).volume is volume
+    assert objects.Snapshot._load(backend, snapshot._ovo).volume.id == volume.id
+    assert objects.Connection(backend, volume=volume, __ovo=connection._ovo).connector_info == CONNECTOR
+    assert objects.Connection._load(backend, connection._ovo, volume).volume is volume
+
+
+def test_a_loaded_object_is_saved_if_wanted(process_wide: Any) -> None:
+    backend = process_wide.Backend("fake", volume_driver=NOTHING)
+    volume = backend.create_volume(1, name="data")
+    ovo = volume._ovo
+    process_wide.Backend.persistence.delete_volume(volume)
+    objects.Volume._load(backend, ovo)
+    assert process_wide.Backend.persistence.get_volumes() == []
+    objects.Volume._load(backend, ovo, save=True)
+    assert process_wide.Volume.get_by_id(volume.id).name == "data"
