@@ -52,7 +52,6 @@ class OtherDatabase(dbms.DBPersistence):
         ),
         ({"storage": Remembering, "sealing_keys": []}, r"persistence_config\.sealing_keys: is not an argument"),
     ],
-    ids=str,
 )
 def test_a_wrong_configuration_names_its_key(config: Any, problem: str) -> None:
     with pytest.raises(errors.ConfigurationError, match=problem):
@@ -82,7 +81,6 @@ def test_the_persistence_of_a_set_up_is_no_storage(process_wide: Any) -> None:
         ({"storage": memory.MemoryPersistence}, "PluginStore"),
         ({"storage": WithArguments, "location": "x"}, "PluginStore"),
     ],
-    ids=str,
 )
 def test_the_classes_of_cinderlibs_plugins_are_storages(config: dict[str, Any], store: str, tmp_path: Path) -> None:
     given = {
