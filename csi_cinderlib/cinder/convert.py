@@ -37,7 +37,7 @@ def volume_object(context: Any, work: Work, volume: Volume) -> Any:
         row,
         metadata=row["metadata"],
         admin_metadata={name: value for name, value in row["admin_metadata"].items() if name != _TEMPORARY},
-        glance_metadata={},
+        glance_metadata={pair["key"]: pair["value"] for pair in row["volume_glance_metadata"]},
         volume_type=row["volume_type"] and _type_object(context, row["volume_type"]),
         volume_attachment=_attachment_list(context, row["volume_attachment"]),
     )

@@ -63,7 +63,11 @@ def _handle(library: Library, record: Any) -> Any:
 
 
 def _well_formed(record: Any, host: str) -> Any:
-    """A volume has no host until it is created; plugins expect one of cinderlib's form."""
-    if not isinstance(record, records.Volume) or ("@" in record.host and "#" in record.host):
+    """Without groups, which cinderlib lacks. A volume has no host until it is created; plugins expect one of cinderlib's form."""
+    if isinstance(record, records.Snapshot):
+        return replace(record, group_snapshot_id="")
+    if not isinstance(record, records.Volume):
         return record
-    return replace(record, host=f"{host}@{record.backend}#{record.pool or record.backend}")
+    has_place = "@" in record.host and "#" in record.host
+    place = record.host if has_place else f"{host}@{record.backend}#{record.pool or record.backend}"
+    return replace(record, group_id="", host=place)
