@@ -1,13 +1,16 @@
-"""Try-locks by key, and imports with a module hidden."""
+"""Try-locks by key, locks created late, and imports with a module hidden."""
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import cast
+from types import TracebackType
+from typing import Any, cast
 
 from csi_cinderlib.errors import OperationPending
 
@@ -47,7 +50,54 @@ class KeyedLocks:
                         del self._shared[key]
 
 
-_imports = threading.RLock()
+class LateLock:
+    """A lock that outlives a set-up of the library, such as that of a module. It is created on first use.
+
+    A lock created at import would not suit a process that calls `eventlet.monkey_patch()` afterwards: a green thread that waits for
+    it stops all others. In a forked child the lock is free, whichever thread held it in the parent.
+    """
+
+    def __init__(self, *, reentrant: bool = False) -> None:
+        self._reentrant = reentrant
+        self._made: dict[str, Any] = {}
+        _late_locks.add(self)
+
+    def _lock(self) -> Any:
+        return self._made.get("lock") or self._made.setdefault("lock", self._make())
+
+    def _make(self) -> Any:
+        return threading.RLock() if self._reentrant else threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock().acquire()
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _value: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._lock().release()
+
+    def forget(self) -> None:
+        """Replace the lock, in a forked child."""
+        self._made = {}
+
+
+_late_locks: weakref.WeakSet[LateLock] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for lock in _late_locks:
+        lock.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
+
+
+_imports = LateLock(reentrant=True)
+
+
+def importing() -> AbstractContextManager[None]:
+    """Hold the lock of those who change which module an import finds."""
+    return _imports
 
 
 @contextmanager

@@ -10,13 +10,13 @@ thread pools (`patches.py`) use the store of their back end. Other threads are s
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from csi_cinderlib.cinder.looping import LoopingCalls
+from csi_cinderlib.concurrency import LateLock
 from csi_cinderlib.errors import DriverError, NotFound
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume
 from csi_cinderlib.persistence.api import R, Store
@@ -138,7 +138,7 @@ class Routes:
 
     def __init__(self) -> None:
         self._routes: tuple[Route, ...] = ()
-        self._guard = threading.Lock()
+        self._guard = LateLock()
 
     def add(self, route: Route) -> None:
         with self._guard:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from csi_cinderlib.concurrency import LateLock
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.types import Backend, Library
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 DEFAULT_PROJECT_ID = "cinderlib"
 DEFAULT_USER_ID = "cinderlib"
 
-_guard = threading.RLock()
+_guard = LateLock(reentrant=True)
 _library: Library | None = None
 _library_class: type[Library]
 """Set by the package, because the modules of `Library` import this one."""
