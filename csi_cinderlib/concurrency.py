@@ -1,4 +1,4 @@
-"""Try-locks by key, locks created late, and imports with a module hidden."""
+"""Try-locks by key, a gate, locks created late, and imports with a module hidden."""
 
 from __future__ import annotations
 
@@ -48,6 +48,53 @@ class KeyedLocks:
                 for key in with_others:
                     if not self._shared[key]:
                         del self._shared[key]
+
+
+class Gate:
+    """Lets any number of threads work (`with gate:`), or one thread change what they work with (`with gate.closed():`).
+
+    A thread that works already may enter again, even while another one waits for the others to leave.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._depths: Counter[int] = Counter()
+        self._closer = 0
+
+    def __enter__(self) -> None:
+        me = threading.get_ident()
+        with self._changed:
+            while self._closer not in {0, me} and me not in self._depths:
+                self._changed.wait()
+            self._depths[me] += 1
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _value: BaseException | None, _: TracebackType | None
+    ) -> None:
+        me = threading.get_ident()
+        with self._changed:
+            self._depths[me] -= 1
+            if not self._depths[me]:
+                del self._depths[me]
+                if self._closer:
+                    self._changed.notify_all()
+
+    @contextmanager
+    def closed(self) -> Iterator[None]:
+        """Wait until no other thread works, and let none begin meanwhile."""
+        me = threading.get_ident()
+        with self._changed:
+            while self._closer:
+                self._changed.wait()
+            self._closer = me
+            while self._depths.keys() - {me}:
+                self._changed.wait()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._closer = 0
+                self._changed.notify_all()
 
 
 class LateLock:

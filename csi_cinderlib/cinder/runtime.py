@@ -11,8 +11,12 @@ import contextlib
 import importlib
 import itertools
 import logging
+import os
 import sys
+import threading
 import types
+import uuid
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -41,8 +45,31 @@ class _Process:
         self.imported = False
         self.started = False
 
+    def begin_child(self) -> None:
+        """Forget the back ends and named locks of the parent, in a forked child. Cinder stays imported."""
+        self.sections.clear()
+        self.defaults.clear()
+        self.routes.clear()
+        if self.started:
+            _forget_named_locks()
+
 
 _process = _Process()
+os.register_at_fork(after_in_child=_process.begin_child)
+
+
+def _forget_named_locks() -> None:
+    """Threads of the parent may hold them. The locks on files belong to the parent."""
+    from cinder import coordination
+    from oslo_concurrency import lockutils
+    from tooz.drivers.file import FileDriver
+
+    inherited = coordination.COORDINATOR
+    inherited.coordinator, inherited.started, inherited.agent_id = None, False, str(uuid.uuid4())
+    FileDriver._barriers = weakref.WeakValueDictionary()
+    for locks, kept in ((lockutils._semaphores, "_semaphores"), (lockutils._fair_locks, "_locks")):
+        setattr(locks, kept, weakref.WeakValueDictionary())
+        locks._lock = threading.Lock()
 
 
 def served() -> database.Database:

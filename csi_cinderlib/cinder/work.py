@@ -148,6 +148,10 @@ class Routes:
         with self._guard:
             self._routes = tuple(other for other in self._routes if other is not route)
 
+    def clear(self) -> None:
+        """Forget all back ends, in a forked child."""
+        self._routes = ()
+
     def all(self) -> tuple[Route, ...]:
         """The back ends on the store of the current thread's back end.
 
