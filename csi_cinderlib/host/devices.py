@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import functools
 import os
 import random
 import stat
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from csi_cinderlib.errors import HostError, NoAnswer
 from csi_cinderlib.host import identities, kernel, loopctl
 from csi_cinderlib.host.identities import identity, of_loop, sysfs
-from csi_cinderlib.host.patience import Patience
+from csi_cinderlib.host.patience import of_process
 from csi_cinderlib.model.size import Bytes
 
 __all__ = [
@@ -47,15 +46,6 @@ CLAIM_SECONDS = 2.0
 _ATTEMPTS = 100
 _GONE = (errno.ENXIO, errno.ENOENT)
 """The device was detached or removed after it was found."""
-
-
-@functools.cache
-def _others() -> Patience:
-    """Limits the wait for loop devices whose backing file may not answer. Not made at import, see `LateLock`."""
-    return Patience()
-
-
-os.register_at_fork(after_in_child=_others.cache_clear)  # its threads run in the parent only
 
 _BLKROSET = 0x125D
 _BLKFLSBUF = 0x1261
@@ -195,7 +185,7 @@ def _status(number: int) -> loopctl.Status | None:
 def _status_of_another(number: int) -> loopctl.Status | None:
     """`_status` of a device with probably another file. None also if the share of its file is dead: the wanted file answers."""
     try:
-        return _others().look(loopctl.node(number), "status", lambda: _status(number))
+        return of_process().look(loopctl.node(number), "status", lambda: _status(number))
     except NoAnswer:
         return None
     except OSError as error:
