@@ -52,6 +52,7 @@ class Object(Generic[T]):
 
     def __init__(self, library: Library, record: T, backend: Backend | str) -> None:
         self._library = library
+        library.objects[id(self)] = self
         self._record: T = record
         self._backend = backend
         self._object: Any = None
@@ -238,6 +239,11 @@ class Object(Generic[T]):
         """Store what was loaded from JSON. A deleted object stays deleted."""
         if self._outcome != "deleted":
             self._take(self._store_all())
+
+    def _leave_store(self) -> None:
+        """The set-up has changed its store: if the new one does not contain the record, the next operation stores it."""
+        if self._outcome != "deleted":
+            self._record = replace(self._record, revision="")
 
     def _put(self, record: T) -> T:
         """Create or overwrite the stored record, for a record loaded from JSON.

@@ -34,7 +34,8 @@ class Handles:
     def __init__(self, library: Library, *, one_each: bool) -> None:
         self._library = library
         self._one_each = one_each
-        self._comparing = library.store if one_each and isinstance(library.store, Comparing) else None
+        store = library.store.current
+        self._comparing = store if one_each and isinstance(store, Comparing) else None
         self._volumes: dict[str, Volume] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._connections: dict[str, Connection] = {}

@@ -124,16 +124,18 @@ def _load_one(library: Library, source: Any) -> tuple[Any, Sequence[Any]]:
     return handle, [handle]
 
 
-def load_backend(library: Library, source: Any, save: bool) -> Backend | str:
+def load_backend(library: Library, json_src: Any, save: bool, cls: type[Backend] | None = None) -> Backend | str:
     """Load a back end with its volumes. Raises InvalidRequest, KeyError (see `Library.backend_of`)."""
-    backend, volumes = _load_backend(library, source)
+    backend, volumes = _load_backend(library, parsed(json_src), cls)
     for volume in volumes if save else ():
         volume._keep()
     return backend
 
 
-def _load_backend(library: Library, source: Any) -> tuple[Backend | str, list[Volume]]:
-    backend, volumes = _backend(library, source), []
+def _load_backend(
+    library: Library, source: Any, cls: type[Backend] | None = None
+) -> tuple[Backend | str, list[Volume]]:
+    backend, volumes = _backend(library, source, cls), []
     for number, item in enumerate(source.get("volumes") or ()):
         with _at(f"volumes[{number}]."):
             volumes.append(load_object(library, Volume, item))
@@ -142,11 +144,11 @@ def _load_backend(library: Library, source: Any) -> tuple[Backend | str, list[Vo
     return backend, volumes
 
 
-def _backend(library: Library, source: Any) -> Backend | str:
+def _backend(library: Library, source: Any, cls: type[Backend] | None = None) -> Backend | str:
     described = _member(source, "backend")
     with _at("backend."):
         _member(described, "volume_backend_name", str)
-    return library.backend_of(described)
+    return library.backend_of(described, cls)
 
 
 def parsed(json_src: Any) -> Any:

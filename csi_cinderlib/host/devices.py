@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from csi_cinderlib.errors import HostError, NoAnswer
 from csi_cinderlib.host import identities, kernel, loopctl
 from csi_cinderlib.host.identities import identity, of_loop, sysfs
-from csi_cinderlib.host.patience import Patience
+from csi_cinderlib.host.patience import of_process
 from csi_cinderlib.model.size import Bytes
 
 __all__ = [
@@ -46,9 +46,6 @@ CLAIM_SECONDS = 2.0
 _ATTEMPTS = 100
 _GONE = (errno.ENXIO, errno.ENOENT)
 """The device was detached or removed after it was found."""
-
-_others = Patience()
-"""Limits the wait for loop devices whose backing file may not answer."""
 
 _BLKROSET = 0x125D
 _BLKFLSBUF = 0x1261
@@ -188,7 +185,7 @@ def _status(number: int) -> loopctl.Status | None:
 def _status_of_another(number: int) -> loopctl.Status | None:
     """`_status` of a device with probably another file. None also if the share of its file is dead: the wanted file answers."""
     try:
-        return _others.look(loopctl.node(number), "status", lambda: _status(number))
+        return of_process().look(loopctl.node(number), "status", lambda: _status(number))
     except NoAnswer:
         return None
     except OSError as error:

@@ -8,7 +8,9 @@ threads, and a share is used again as soon as it answers.
 from __future__ import annotations
 
 import contextvars
+import functools
 import itertools
+import os
 import threading
 import time
 from collections import Counter
@@ -208,6 +210,15 @@ class Patience:
         del jobs[source][key]
         if not jobs[source]:
             del jobs[source]
+
+
+@functools.cache
+def of_process() -> Patience:
+    """For loop devices whose backing file may not answer. It is not created at import; see `concurrency.LateLock`."""
+    return Patience()
+
+
+os.register_at_fork(after_in_child=of_process.cache_clear)  # its threads run in the parent only
 
 
 class _Room:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from csi_cinderlib.cinderlib import default
@@ -48,6 +48,10 @@ class PluginStore:
         """Set the set-up whose objects the plugin stores. Call it before other methods."""
         self._library = library
         self._shelves = shelves(library, self.plugin)
+
+    def still(self) -> AbstractContextManager[object]:
+        """Held during a fork, so that the child gets a consistent copy."""
+        return self._lock
 
     def add(self, record: R) -> R:
         stored = _copy(record, following(""))

@@ -26,18 +26,23 @@ if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.types import Library
 
 
+def serve(library: Library) -> None:
+    """Let a persistence plugin create objects of this set-up. Call it when the set-up has opened a store."""
+    store = library.store.current
+    if isinstance(store, PluginStore):
+        store.serve(library)
+
+
 class Persistence(PersistenceDriverBase):
     """The metadata of one set-up, as objects. Other attributes are those of the persistence plugin, if the store is one."""
 
     def __init__(self, library: Library) -> None:
         super().__init__()
         self._library = library
-        if isinstance(library.store, PluginStore):
-            library.store.serve(library)
 
     def __getattr__(self, name: str) -> Any:
         """Attributes of a plugin; for a store in memory the dictionaries of cinderlib's."""
-        store = vars(self)["_library"].store if "_library" in vars(self) else None
+        store = vars(self)["_library"].store.current if "_library" in vars(self) else None
         if name.startswith("_") or store is None:
             raise AttributeError(name)
         if name in _TABLES and not store.traits.durable:
