@@ -32,7 +32,8 @@ class Place:
     is_named: bool
 
     def open(self) -> Store:
-        _make_directory(self.config or {})
+        if isinstance(self.config, Mapping):
+            _make_directory(self.config)
         return open_store(self.config, self.state_dir, is_named=self.is_named)
 
     @property

@@ -34,7 +34,7 @@ def test_a_look_up_shows_a_change_that_another_part_of_the_program_has_stored(ba
 
 def test_a_list_shows_changed_volumes_and_omits_removed_ones(backend: Backend) -> None:
     changed, removed, kept = (backend.create_volume(1, name=name) for name in ("changed", "removed", "kept"))
-    store = backend._library.store
+    store = backend._library.store.current
     store.replace(replace(_stored(backend, changed.id), name="renamed"))
     store.remove(_stored(backend, removed.id))
     assert {volume.name: volume for volume in backend.volumes_filtered()} == {"renamed": changed, "kept": kept}
@@ -44,7 +44,7 @@ def test_a_list_shows_changed_volumes_and_omits_removed_ones(backend: Backend) -
 
 def test_a_list_omits_volumes_that_are_kept_for_their_snapshots_and_unreadable_ones(backend: Backend) -> None:
     deleted, torn, kept = (backend.create_volume(1) for _ in range(3))
-    store = backend._library.store
+    store = backend._library.store.current
     assert isinstance(store, MemoryStore)
     store.replace(replace(_stored(backend, deleted.id), status=Status.DELETED))
     with store._lock:

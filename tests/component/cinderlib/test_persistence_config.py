@@ -88,7 +88,7 @@ def test_the_classes_of_cinderlibs_plugins_are_storages(config: dict[str, Any], 
         for key, value in config.items()
     }
     library = Library(persistence_config=given)
-    assert type(library.store).__name__ == store
+    assert type(library.store.current).__name__ == store
     library.close()
 
 
