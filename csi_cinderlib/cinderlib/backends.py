@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from csi_cinderlib.cinderlib import default, drivers, exception
 from csi_cinderlib.cinderlib.class_attributes import OfSetUp
+from csi_cinderlib.cinderlib.fields import DriverFields
 from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.lifecycle.local import LocalBackend as Core
@@ -26,7 +27,7 @@ _NOT_OF_A_POOL = frozenset(
 _OURS = {"properties", "vendor_prefix"}
 
 
-class Backend:
+class Backend(DriverFields):
     """A storage back end: a Cinder driver that is set up.
 
     The same name with the same options returns the same object.
@@ -105,11 +106,13 @@ class Backend:
         """The Cinder driver."""
         return self.core.driver
 
-    def __getattr__(self, name: str) -> Any:
-        """Attributes of the driver, as in cinderlib."""
-        if name.startswith("_") or name == "core":
-            raise AttributeError(name)
-        return getattr(self.driver, name)
+    if not TYPE_CHECKING:  # type checkers know the attributes from `fields`
+
+        def __getattr__(self, name: str) -> Any:
+            """Attributes of the driver, as in cinderlib."""
+            if name.startswith("_") or name == "core":
+                raise AttributeError(name)
+            return getattr(self.driver, name)
 
     def __repr__(self) -> str:
         return f"<cinderlib.Backend {self.id}>"

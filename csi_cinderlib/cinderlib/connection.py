@@ -11,6 +11,7 @@ from csi_cinderlib import brick
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import connection_record, default, exception
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
+from csi_cinderlib.cinderlib.fields import ConnectionFields
 from csi_cinderlib.cinderlib.handle import Object, let_go
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
 from csi_cinderlib.errors import NotFound, PreconditionFailed
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.types import Backend, Library, Volume
 
 
-class Connection(LazyVolumeAttr[Attachment]):
+class Connection(ConnectionFields, LazyVolumeAttr[Attachment]):
     """A volume exported to a host; created by `Volume.connect`."""
 
     OVO_CLASS: ClassVar[Any] = ovo_class("VolumeAttachment")

@@ -14,11 +14,30 @@ from typing import TYPE_CHECKING, Any
 from csi_cinderlib import errors
 
 if TYPE_CHECKING:
-    NotFound: type[Exception]
-    VolumeNotFound: type[Exception]
-    SnapshotNotFound: type[Exception]
-    ConnectionNotFound: type[Exception]
-    InvalidVolume: type[Exception]
+    from csi_cinderlib.cinderlib.types import Connection, Snapshot, Volume
+
+    class _CinderException(Exception):
+        """The attributes of Cinder's exceptions."""
+
+        msg: str
+        kwargs: dict[str, Any]
+        """The values in the message, and `code`."""
+        code: int
+        """The HTTP status of the failure in Cinder's API."""
+        resource: Volume | Snapshot | Connection
+        """The object of the failed operation. Look-ups by id have none."""
+
+    class NotFound(_CinderException): ...
+
+    class VolumeNotFound(NotFound): ...
+
+    class SnapshotNotFound(NotFound): ...
+
+    class ConnectionNotFound(NotFound): ...
+
+    class _Invalid(_CinderException): ...
+
+    class InvalidVolume(_Invalid): ...
 
 _CINDERS: Mapping[str, str] = MappingProxyType(
     {

@@ -76,11 +76,13 @@ class Object(Generic[T]):
     def _versioned(self) -> Any:
         raise NotImplementedError
 
-    def __getattr__(self, name: str) -> Any:
-        """Fields of Cinder's object, as documented for cinderlib."""
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self._ovo, name)
+    if not TYPE_CHECKING:  # type checkers know the attributes from `fields`
+
+        def __getattr__(self, name: str) -> Any:
+            """Fields of Cinder's object, as documented for cinderlib."""
+            if name.startswith("_"):
+                raise AttributeError(name)
+            return getattr(self._ovo, name)
 
     def __repr__(self) -> str:
         return f"<cinderlib.{type(self).__name__} object {self.id} on backend {getattr(self._backend, 'id', self._backend)}>"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import default, exception
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
+from csi_cinderlib.cinderlib.fields import SnapshotFields
 from csi_cinderlib.cinderlib.handle import NamedObject, columns, new_status, now, tenant, updated_snapshot
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
 from csi_cinderlib.model import records
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.types import Backend, Library, Volume
 
 
-class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
+class Snapshot(SnapshotFields, LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
     """A snapshot of a volume.
 
     Args:

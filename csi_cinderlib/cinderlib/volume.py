@@ -12,6 +12,7 @@ from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import connection_record, default, exception
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.connection import Connection
+from csi_cinderlib.cinderlib.fields import VolumeFields
 from csi_cinderlib.cinderlib.handle import NamedObject, columns, let_go, new_status, now, tenant, updated_volume
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.errors import InUse, InvalidRequest, NotFound
@@ -28,7 +29,7 @@ _OWN = ("name", "description", "extra_specs", "qos_specs")
 _SPENT = ("id", "size", "host", "name", "display_name", "extra_specs", "qos_specs", "snapshot_id", "source_volid")
 
 
-class Volume(NamedObject[records.Volume]):
+class Volume(VolumeFields, NamedObject[records.Volume]):
     """A volume.
 
     Args:

@@ -1,0 +1,202 @@
+"""The dictionaries that the library returns or accepts, with their keys.
+
+They are plain dictionaries at run time. Arguments of methods accept any mapping, so that data from JSON can be passed as they are.
+Sources: os-brick's documentation of connector properties, and "Volume Stats" in Cinder's guide for developers of drivers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal, TypedDict
+
+_SystemUuid = TypedDict("_SystemUuid", {"system uuid": str}, total=False)
+
+
+class ConnectorProperties(_SystemUuid, total=False):
+    """What a driver needs to know about a host. A key is missing if the host does not have the property."""
+
+    host: str
+    ip: str
+    platform: str
+    os_type: str
+    multipath: bool
+    enforce_multipath: bool
+    do_local_attach: bool
+    initiator: str
+    """The host's iSCSI qualified name."""
+    wwpns: list[str]
+    wwnns: list[str]
+    nqn: str
+    nvme_hostid: str
+    nvme_native_multipath: bool
+    uuid: str
+    found_dsc: str
+    """Of LightOS: `found` if the discovery client runs."""
+    host_ips: list[str]
+    """Of LightOS."""
+    mountpoint: str
+
+
+class ConnectionInfo(TypedDict, total=False):
+    """A driver's connection info. It is empty after `disconnect`."""
+
+    driver_volume_type: str
+    """`iscsi`, `fibre_channel`, `nvmeof`, `rbd`, `nfs`, `local` ..."""
+    data: dict[str, Any]
+    """By driver: `target_portal`, `target_iqn`, `target_lun`, `auth_password` ..."""
+
+
+class Device(TypedDict, total=False):
+    """A device as described by os-brick or by this library. Other keys of os-brick, such as `scsi_wwn`, depend on the protocol."""
+
+    type: str
+    path: str
+    scsi_wwn: str
+    multipath_id: str
+    wwid: str
+    multipath: bool
+    file: str
+    info: dict[str, Any]
+
+
+class Attached(TypedDict, total=False):
+    """`Connection.connection_info`."""
+
+    conn: ConnectionInfo
+    connector: ConnectorProperties
+    device: Device
+
+
+class _Capabilities(TypedDict, total=False):
+    storage_protocol: str | list[str]
+    total_capacity_gb: float | str
+    """In GiB; or `unknown` or `infinite`."""
+    free_capacity_gb: float | str
+    """In GiB; or `unknown` or `infinite`."""
+    allocated_capacity_gb: float
+    provisioned_capacity_gb: float
+    reserved_percentage: int
+    max_over_subscription_ratio: float | str
+    thin_provisioning_support: bool
+    thick_provisioning_support: bool
+    total_volumes: int
+    multiattach: bool
+    QoS_support: bool
+    online_extend_support: bool
+    consistencygroup_support: bool
+    consistent_group_snapshot_enabled: bool
+    consistent_group_replication_enabled: bool
+    replication_enabled: bool
+    replication_type: list[str]
+    replication_count: int
+    replication_targets: list[Any]
+    location_info: str | None
+    filter_function: str | None
+    goodness_function: str | None
+    backend_state: str
+    """`up` or `down`."""
+
+
+class Pool(_Capabilities, total=False):
+    """A pool of `Stats`."""
+
+    pool_name: str
+
+
+class Stats(_Capabilities, total=False):
+    """`Backend.stats`: a driver's report. A driver may add keys of its own: `get` accepts any key."""
+
+    volume_backend_name: str
+    vendor_name: str
+    driver_version: str
+    sparse_copy_volume: bool
+    shared_targets: bool
+    pools: list[Pool]
+
+
+class _NewObject(TypedDict, total=False):
+    id: str
+    display_name: str | None
+    display_description: str | None
+    metadata: Mapping[str, str] | None
+    user_id: str | None
+    project_id: str | None
+    use_quota: bool
+    encryption_key_id: str | None
+    volume_type_id: str | None
+    provider_id: str | None
+    provider_location: str | None
+    provider_auth: str | None
+
+
+class _NewVolume(_NewObject, total=False):
+    extra_specs: Mapping[str, object] | None
+    qos_specs: Mapping[str, object] | None
+    admin_metadata: Mapping[str, str] | None
+    availability_zone: str | None
+    ec2_id: str | None
+    host: str | None
+    """`host@backend#pool`."""
+    launched_at: datetime | None
+    migration_status: str | None
+    multiattach: bool
+    provider_geometry: str | None
+    replication_driver_data: str | None
+    replication_extended_status: str | None
+    replication_status: str | None
+    scheduled_at: datetime | None
+    service_uuid: str | None
+    shared_targets: bool | None
+    snapshot_id: str | None
+    source_volid: str | None
+    _name_id: str | None
+
+
+class NewVolume(_NewVolume, total=False):
+    """Keyword arguments of `Backend.create_volume`."""
+
+    pool_name: str | None
+
+
+class VolumeFieldsGiven(_NewVolume, total=False):
+    """Keyword arguments of `Volume`."""
+
+    size: int
+    """In GiB."""
+    name: str | None
+    description: str | None
+    bootable: bool
+
+
+class CopiedVolume(VolumeFieldsGiven, total=False):
+    """Keyword arguments of `Volume.clone` and `Snapshot.create_volume`. By default they are the source's."""
+
+    pool_name: str | None
+
+
+class NewSnapshot(_NewObject, total=False):
+    """Keyword arguments of `Volume.create_snapshot`."""
+
+    volume_id: str
+    volume_size: int
+    """In GiB."""
+
+
+class SnapshotFieldsGiven(NewSnapshot, total=False):
+    """Keyword arguments of `Snapshot`."""
+
+    name: str | None
+    description: str | None
+
+
+class NewConnection(TypedDict, total=False):
+    """Keyword arguments of `Volume.connect`."""
+
+    id: str
+    attach_mode: Literal["rw", "ro"]
+    attached_host: str | None
+    instance_uuid: str | None
+    mountpoint: str | None
+    use_multipath: bool | None
+    device_scan_attempts: int | None
