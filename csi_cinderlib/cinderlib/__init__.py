@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from csi_cinderlib import __version__
 from csi_cinderlib.cinderlib import cinderlib, default, exception, objects, persistence, serialization
+from csi_cinderlib.cinderlib.alias import install_as_cinderlib
 from csi_cinderlib.cinderlib.backends import Backend
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.default import DEFAULT_PROJECT_ID, DEFAULT_USER_ID, close, setup
@@ -42,6 +43,7 @@ __all__ = [
     "dumps",
     "exception",
     "get_connector_properties",
+    "install_as_cinderlib",
     "json",
     "jsons",
     "list_supported_drivers",
