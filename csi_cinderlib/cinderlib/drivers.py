@@ -15,9 +15,12 @@ def list_supported_drivers(output_version: int = 1) -> dict[str, Any]:
 
     Raises:
         ValueError: the version is not supported.
+        ConfigurationError: Cinder is not installed.
     """
     if output_version not in (1, 2):
         raise ValueError("Acceptable versions are 1 and 2")
     from csi_cinderlib.backend import catalogue
+    from csi_cinderlib.config.installation import require_cinder
 
+    require_cinder()
     return catalogue.described_in_another_process(output_version)

@@ -21,7 +21,6 @@ def test_the_tutorials_snippets_do_what_the_page_says(tmp_path: Path) -> None:
     said = ""
     checked = 0
     cinderlib.close()
-    (tmp_path / "tutorial" / "volumes").mkdir(parents=True)
     try:
         for kind, block in blocks:
             if kind == "text":
