@@ -196,7 +196,7 @@ class Backend(DriverFields):
         return json_text.dumps(self.dump)
 
     @classmethod
-    def load(cls, json_src: Mapping[str, Any], save: bool = False) -> Backend | str:
+    def load(cls, json_src: str | Mapping[str, Any], save: bool = False) -> Backend | str:
         """Load a back end and its volumes from the output of `json` or `dump`."""
         return default.library().load_backend(json_src, save=save)
 

@@ -226,7 +226,8 @@ class Library:
         kinds = {"Volume": Volume, "Snapshot": Snapshot, "Connection": Connection}
         return self.load_object(kinds[source["class"]], source, save)
 
-    def load_backend(self, source: Mapping[str, Any], *, save: bool = False) -> Backend | str:
+    def load_backend(self, source: str | Mapping[str, Any], *, save: bool = False) -> Backend | str:
+        source = json_text.loads(source) if isinstance(source, str) else source
         backend = self.backend_of(source["backend"])
         if isinstance(backend, Backend) and source.get("volumes"):
             backend._volumes = [self.load_object(Volume, volume, save) for volume in source["volumes"]]
