@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
+
+MaybeNone: TypeAlias = Any  # the `type` statement needs Python 3.12
+"""In a union, for a value that is None in a case that callers usually exclude, as in typeshed: no check for None is required."""
 
 
 class QosSpecs:
@@ -32,7 +35,7 @@ class VolumeType:
     projects: list[str] | None
     extra_specs: dict[str, str]
     qos_specs_id: str | None
-    qos_specs: QosSpecs | None
+    qos_specs: QosSpecs | MaybeNone
 
 
 class Times:
@@ -84,7 +87,7 @@ class VolumeFields(Times):
     metadata: dict[str, str]
     admin_metadata: dict[str, str]
     glance_metadata: dict[str, str]
-    volume_type: VolumeType | None
+    volume_type: VolumeType | MaybeNone
     volume_attachment: Any
     """Cinder's list of attachments; `connections` has the library's objects."""
     consistencygroup: object | None

@@ -73,8 +73,6 @@ def test_save_stores_what_was_loaded(library: Library) -> None:
     assert [one.id for one in backend.volumes] == [stored.id]
     assert (stored.size, stored.name, stored.status, stored.host) == (3, "old", "in-use", "box@lvm#lvm")
     assert (stored.provider_auth, stored.provider_location) == ("CHAP user secret", "10.0.0.1:3260,1 iqn.2010-10:x 0")
-    assert stored.volume_type is not None
-    assert stored.volume_type.qos_specs is not None
     assert stored.volume_type.extra_specs == {"key": "value"}
     assert stored.volume_type.qos_specs.specs == {"maxIOPS": "10"}
     (snapshot,), (connection,) = stored.snapshots, stored.connections
