@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from csi_cinderlib.cinderlib import default
 
+if TYPE_CHECKING:
+    from csi_cinderlib.cinderlib.types import Backend
 
-class OfSetUp:
+V = TypeVar("V")
+
+
+class OfSetUp(Generic[V]):
     """An attribute of the set-up: of the object's set-up, or for the class, of the process-wide one. Access creates no set-up.
 
     Args:
@@ -20,22 +25,23 @@ class OfSetUp:
         self._name = name
         self._before = before
 
-    def __get__(self, instance: Any, _owner: type) -> Any:
+    def __get__(self, instance: Any, _owner: type) -> V:
         library = default.current() if instance is None else instance._library
-        return self._before if library is None else getattr(library, self._name)
+        value: V = self._before if library is None else getattr(library, self._name)
+        return value
 
 
-class Late:
+class Late(Generic[V]):
     """An attribute that is imported on access."""
 
-    def __init__(self, find: Callable[[], Any]) -> None:
+    def __init__(self, find: Callable[[], V]) -> None:
         self._find = find
 
-    def __get__(self, _instance: object, _owner: type) -> Any:
+    def __get__(self, _instance: object, _owner: type) -> V:
         return self._find()
 
 
-def ovo_class(name: str) -> Late:
+def ovo_class(name: str) -> Late[Any]:
     """A class of Cinder's versioned objects."""
 
     def find() -> Any:
@@ -57,5 +63,5 @@ def context() -> Any:
     return convert.admin_context()
 
 
-def backend_class() -> Any:
+def backend_class() -> type[Backend]:
     return default.library_class()._backend_class

@@ -14,6 +14,9 @@ from typing import Any, Protocol, TypeAlias
 MaybeNone: TypeAlias = Any  # the `type` statement needs Python 3.12
 """In a union, for a value that is None in a case that callers usually exclude, as in typeshed: no check for None is required."""
 
+MaybeName: TypeAlias = Any
+"""In a union, for a back end that may be only a name, after `setup(fail_on_missing_backend=False)`."""
+
 
 class QosSpecs:
     """Cinder's quality-of-service specification of a volume type."""

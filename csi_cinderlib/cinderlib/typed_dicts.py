@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal, TypedDict
+from typing import Any, TypeAlias, TypedDict
+
+Json: TypeAlias = dict[str, Any]
+"""What `json` returns: text, numbers, None, lists and mappings of them. `Any`, as in `json.loads`, so that it can be indexed."""
+JsonSource: TypeAlias = str | Mapping[str, Any]
+"""The output of `json` or `dump`, as text or parsed."""
 
 _SystemUuid = TypedDict("_SystemUuid", {"system uuid": str}, total=False)
 
@@ -90,7 +95,7 @@ class _Capabilities(TypedDict, total=False):
     replication_enabled: bool
     replication_type: list[str]
     replication_count: int
-    replication_targets: list[Any]
+    replication_targets: list[str]
     location_info: str | None
     filter_function: str | None
     goodness_function: str | None
@@ -113,6 +118,19 @@ class Stats(_Capabilities, total=False):
     sparse_copy_volume: bool
     shared_targets: bool
     pools: list[Pool]
+
+
+class DriverDescription(TypedDict):
+    """A driver in `list_supported_drivers`."""
+
+    class_name: str
+    class_fqn: str
+    version: str | None
+    ci_wiki_name: str | None
+    desc: str | None
+    supported: bool
+    driver_options: list[dict[str, Any]]
+    """The options' attributes in oslo.config, as text in version 1 and with their types in version 2."""
 
 
 class _NewObject(TypedDict, total=False):
@@ -148,20 +166,21 @@ class _NewVolume(_NewObject, total=False):
     scheduled_at: datetime | None
     service_uuid: str | None
     shared_targets: bool | None
-    snapshot_id: str | None
-    source_volid: str | None
     _name_id: str | None
 
 
-class NewVolume(_NewVolume, total=False):
+class _Source(TypedDict, total=False):
+    snapshot_id: str | None
+    source_volid: str | None
+
+
+class NewVolume(_NewVolume, _Source, total=False):
     """Keyword arguments of `Backend.create_volume`."""
 
     pool_name: str | None
 
 
-class VolumeFieldsGiven(_NewVolume, total=False):
-    """Keyword arguments of `Volume`."""
-
+class _NamedVolume(_NewVolume, total=False):
     size: int
     """In GiB."""
     name: str | None
@@ -169,7 +188,11 @@ class VolumeFieldsGiven(_NewVolume, total=False):
     bootable: bool
 
 
-class CopiedVolume(VolumeFieldsGiven, total=False):
+class VolumeFieldsGiven(_NamedVolume, _Source, total=False):
+    """Keyword arguments of `Volume`."""
+
+
+class CopiedVolume(_NamedVolume, total=False):
     """Keyword arguments of `Volume.clone` and `Snapshot.create_volume`. By default they are the source's."""
 
     pool_name: str | None
@@ -194,7 +217,8 @@ class NewConnection(TypedDict, total=False):
     """Keyword arguments of `Volume.connect`."""
 
     id: str
-    attach_mode: Literal["rw", "ro"]
+    attach_mode: str
+    """`rw` or `ro`."""
     attached_host: str | None
     instance_uuid: str | None
     mountpoint: str | None
