@@ -7,17 +7,18 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from csi_cinderlib.cinderlib import default, drivers, exception
 from csi_cinderlib.cinderlib.class_attributes import OfSetUp
-from csi_cinderlib.cinderlib.fields import DriverFields
+from csi_cinderlib.cinderlib.fields import DriverFields, MaybeName
+from csi_cinderlib.cinderlib.typed_dicts import DriverDescription, Json, JsonSource, NewVolume, Stats
 from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.lifecycle.local import LocalBackend as Core
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.types import Library
+    from csi_cinderlib.cinderlib.types import Library, Persistence
 
 DEFAULT_DRIVER = "cinder.volume.drivers.lvm.LVMVolumeDriver"
 """Cinder's own default of `volume_driver`."""
@@ -43,28 +44,28 @@ class Backend(DriverFields):
         BackendUnavailable: the storage does not respond.
     """
 
-    backends = OfSetUp("backends", MappingProxyType({}))
+    backends: OfSetUp[Mapping[str, Backend]] = OfSetUp("backends", MappingProxyType({}))
     """The back ends of the set-up, by name."""
-    persistence = OfSetUp("persistence")
-    """Its metadata store."""
-    fail_on_missing_backend = OfSetUp("fail_on_missing_backend")
-    output_all_backend_info = OfSetUp("output_all_backend_info")
-    project_id = OfSetUp("project_id")
-    user_id = OfSetUp("user_id")
-    non_uuid_ids = OfSetUp("non_uuid_ids")
-    global_initialization = OfSetUp("_is_set_up", before=False)
+    persistence: OfSetUp[Persistence] = OfSetUp("persistence")
+    """Its metadata; None before the set-up."""
+    fail_on_missing_backend: OfSetUp[bool | None] = OfSetUp("fail_on_missing_backend")
+    output_all_backend_info: OfSetUp[bool | None] = OfSetUp("output_all_backend_info")
+    project_id: OfSetUp[str | None] = OfSetUp("project_id")
+    user_id: OfSetUp[str | None] = OfSetUp("user_id")
+    non_uuid_ids: OfSetUp[bool | None] = OfSetUp("non_uuid_ids")
+    global_initialization: OfSetUp[bool] = OfSetUp("_is_set_up", before=False)
     """Whether there is a set-up."""
-    im_root = OfSetUp("im_root")
+    im_root: OfSetUp[bool | None] = OfSetUp("im_root")
     """Whether this process runs as root and needs no `root_helper`."""
 
     _library: Library
     _cfg: Mapping[str, Any]
     _volumes: list[Volume] | None
-    _stats: dict[str, Any] | None
+    _stats: Stats | None
     core: Core
     """The implementation (`csi_cinderlib.lifecycle.local.LocalBackend`)."""
 
-    def __new__(cls, volume_backend_name: str, **driver_cfg: Any) -> Backend:
+    def __new__(cls, volume_backend_name: str, **driver_cfg: object) -> Backend:
         return default.library().backend(volume_backend_name, **driver_cfg)
 
     @classmethod
@@ -91,7 +92,7 @@ class Backend(DriverFields):
     global_setup = staticmethod(default.setup)
 
     @classmethod
-    def set_persistence(cls, persistence_config: Mapping[str, Any] | None) -> None:
+    def set_persistence(cls, persistence_config: Mapping[str, object] | None) -> None:
         """Change the metadata store of the process-wide set-up and set up its back ends again."""
         default.library().set_persistence(persistence_config)
 
@@ -121,14 +122,14 @@ class Backend(DriverFields):
     def pool_names(self) -> tuple[str, ...]:
         return tuple(pool["pool_name"] for pool in self.stats()["pools"])
 
-    def stats(self, refresh: bool = False) -> dict[str, Any]:
+    def stats(self, refresh: bool = False) -> Stats:
         """The driver's report, updated with `refresh`. If it has no pools, a pool with the back end's name is added."""
         if refresh or self._stats is None:
             with exception.about(self):
                 self._stats = _with_pools(self.core.stats(refresh=bool(refresh)).raw, self.id)
         return self._stats
 
-    def validate_connector(self, connector_dict: Mapping[str, Any]) -> None:
+    def validate_connector(self, connector_dict: Mapping[str, object]) -> None:
         """Raises Cinder's InvalidConnectorException if a host with these connector properties cannot reach the back end."""
         with exception.about(self):
             self.core.validate_connector(connector_dict)
@@ -152,7 +153,7 @@ class Backend(DriverFields):
             self._volumes = self.volumes_filtered()
 
     def create_volume(
-        self, size: int, name: str = "", description: str = "", bootable: bool = False, **kwargs: Any
+        self, size: int, name: str = "", description: str = "", bootable: bool = False, **kwargs: Unpack[NewVolume]
     ) -> Volume:
         """Create a volume.
 
@@ -167,23 +168,23 @@ class Backend(DriverFields):
     # --- JSON
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Json:
         """The name; with `output_all_backend_info` the whole configuration, including passwords."""
         name = {"volume_backend_name": self.id}
         return {**self._cfg, **name} if self._library.output_all_backend_info else name
 
-    def _described(self, how: str) -> dict[str, Any]:
+    def _described(self, how: str) -> Json:
         volumes = [getattr(volume, how) for volume in self.volumes]
         for volume in volumes:
             volume["backend"] = {"volume_backend_name": self.id}  # the whole configuration appears only once
         return {"class": "Backend", "backend": self.config, "volumes": volumes}
 
     @property
-    def json(self) -> dict[str, Any]:
+    def json(self) -> Json:
         return self._described("json")
 
     @property
-    def dump(self) -> dict[str, Any]:
+    def dump(self) -> Json:
         """`json`, after loading everything."""
         return self._described("dump")
 
@@ -196,17 +197,17 @@ class Backend(DriverFields):
         return json_text.dumps(self.dump)
 
     @classmethod
-    def load(cls, json_src: str | Mapping[str, Any], save: bool = False) -> Backend | str:
+    def load(cls, json_src: JsonSource, save: bool = False) -> Backend | MaybeName:
         """Load a back end and its volumes from the output of `json` or `dump`."""
         return default.library().load_backend(json_src, save=save)
 
     @classmethod
-    def load_backend(cls, backend_data: Mapping[str, Any]) -> Backend | str:
+    def load_backend(cls, backend_data: Json) -> Backend | MaybeName:
         """A back end by its name or its whole configuration."""
         return default.library().backend_of(backend_data)
 
     @staticmethod
-    def list_supported_drivers(output_version: int = 1) -> dict[str, Any]:
+    def list_supported_drivers(output_version: int = 1) -> dict[str, DriverDescription]:
         """See `drivers.list_supported_drivers`."""
         return drivers.list_supported_drivers(output_version)
 
@@ -233,10 +234,10 @@ def _filled_in(value: Any, known: Mapping[str, Any]) -> Any:
     return re.sub(r"\$(?:\{(\w+)\}|(\w+))", given, value)
 
 
-def _with_pools(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _with_pools(raw: Mapping[str, Any], name: str) -> Stats:
     stats = {key: value for key, value in raw.items() if key not in _OURS}
     if not stats.get("pools"):
         stats["pools"] = [
             {**{key: value for key, value in stats.items() if key not in _NOT_OF_A_POOL | {"pools"}}, "pool_name": name}
         ]
-    return stats
+    return cast("Stats", stats)  # as the driver reports them
