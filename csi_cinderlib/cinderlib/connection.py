@@ -5,15 +5,23 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from csi_cinderlib import brick
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import connection_record, default, exception
-from csi_cinderlib.cinderlib.class_attributes import ovo_class
-from csi_cinderlib.cinderlib.fields import ConnectionFields
+from csi_cinderlib.cinderlib.class_attributes import Late, ovo_class
+from csi_cinderlib.cinderlib.fields import ConnectionFields, MaybeNone
 from csi_cinderlib.cinderlib.handle import Object, let_go
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
+from csi_cinderlib.cinderlib.typed_dicts import (
+    Attached,
+    ConnectionInfo,
+    ConnectorProperties,
+    Device,
+    JsonSource,
+    NewConnection,
+)
 from csi_cinderlib.errors import NotFound, PreconditionFailed
 from csi_cinderlib.model import connection as connections
 from csi_cinderlib.model.records import Attachment
@@ -27,12 +35,12 @@ if TYPE_CHECKING:
 class Connection(ConnectionFields, LazyVolumeAttr[Attachment]):
     """A volume exported to a host; created by `Volume.connect`."""
 
-    OVO_CLASS: ClassVar[Any] = ovo_class("VolumeAttachment")
+    OVO_CLASS: Late[Any] = ovo_class("VolumeAttachment")
     _set_here: dict[str, Any]
     """Values set on this object and not stored yet, by name."""
 
     @classmethod
-    def connect(cls, volume: Volume, connector: Mapping[str, Any], **kwargs: Any) -> Connection:
+    def connect(cls, volume: Volume, connector: Mapping[str, object], **kwargs: Unpack[NewConnection]) -> Connection:
         """See `Volume.connect`."""
         return volume.connect(connector, **kwargs)
 
@@ -55,54 +63,56 @@ class Connection(ConnectionFields, LazyVolumeAttr[Attachment]):
         return default.library().connection(connection_id)
 
     @classmethod
-    def load(cls, json_src: Any, save: bool = False) -> Connection:
+    def load(cls, json_src: JsonSource, save: bool = False) -> Connection:
         """Load a connection from the output of `json` or `dump`. `save` stores it, with its volume if included."""
         return default.library().load_object(cls, json_src, save)
 
     # --- properties
 
     @property
-    def conn_info(self) -> dict[str, Any]:
+    def conn_info(self) -> ConnectionInfo:
         """The driver's connection info: `driver_volume_type` and `data`; empty if disconnected. It contains credentials."""
-        info = connection_record.driver_answer(self._record)
+        info = cast("ConnectionInfo", connection_record.driver_answer(self._record))
         data = info.get("data")
         if self._record.read_only and isinstance(data, Mapping):
             info["data"] = {**data, "access_mode": "ro"}
         return info
 
     @conn_info.setter
-    def conn_info(self, value: Mapping[str, Any] | None) -> None:
+    def conn_info(self, value: Mapping[str, object] | None) -> None:
         """Stored by `save`."""
         self._set("conn_info", value)
 
     @property
-    def connector_info(self) -> dict[str, Any]:
+    def connector_info(self) -> ConnectorProperties:
         """The host's connector properties."""
-        return dict(self._record.connector)
+        return cast("ConnectorProperties", dict(self._record.connector))
 
     @connector_info.setter
-    def connector_info(self, value: Mapping[str, Any]) -> None:
+    def connector_info(self, value: Mapping[str, object]) -> None:
         """Stored by `save`."""
         self._set("connector_info", value)
 
     @property
-    def connection_info(self) -> dict[str, Any]:
+    def connection_info(self) -> Attached:
         """`conn`, `connector` and, if attached, `device`."""
-        device = {"device": self.device} if self.device else {}
-        return {"conn": self.conn_info, "connector": self.connector_info, **device}
+        info: Attached = {"conn": self.conn_info, "connector": self.connector_info}
+        if self.device:
+            info["device"] = self.device
+        return info
 
     @property
-    def device(self) -> Any:
+    def device(self) -> Device | MaybeNone:
         """os-brick's description of the device on the host, or None."""
         return connection_record.device(self._record)
 
     @device.setter
-    def device(self, value: Mapping[str, Any] | None) -> None:
+    def device(self, value: Mapping[str, object] | None) -> None:
         """Stored by `save`."""
         self._set("device", value)
 
     @property
-    def path(self) -> str | None:
+    def path(self) -> str | MaybeNone:
         """The block device on the host, or None."""
         return self.device["path"] if self.device else None
 
@@ -225,7 +235,7 @@ class Connection(ConnectionFields, LazyVolumeAttr[Attachment]):
                 raise
             self.volume.local_attach = self
 
-    def device_attached(self, device: Mapping[str, Any]) -> None:
+    def device_attached(self, device: Mapping[str, object]) -> None:
         """Store the device as described by another program's os-brick on the host."""
         with exception.about(self):
             self._current()
@@ -236,7 +246,7 @@ class Connection(ConnectionFields, LazyVolumeAttr[Attachment]):
         self,
         force: bool = False,
         ignore_errors: bool = False,
-        exc: Callable[..., Any] | None = None,  # noqa: ARG002
+        exc: Callable[..., object] | None = None,  # noqa: ARG002
     ) -> None:
         """Remove the device from this host, unless another attached connection of the volume uses it.
 
@@ -286,7 +296,9 @@ class Connection(ConnectionFields, LazyVolumeAttr[Attachment]):
             return None
         if "wwid" not in known:
             return brick.Device(path=str(known.get("path", "")), info=dict(known))
-        fields = {name: known[name] for name in ("path", "wwid", "multipath", "file", "info") if name in known}
+        fields: dict[str, Any] = {
+            name: known[name] for name in ("path", "wwid", "multipath", "file", "info") if name in known
+        }
         return brick.Device(**fields)
 
     def extend(self) -> int:
