@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from csi_cinderlib import brick
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import connection_record, default, exception
-from csi_cinderlib.cinderlib.class_attributes import ovo_class
+from csi_cinderlib.cinderlib.class_attributes import Late, ovo_class
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.fields import VolumeFields
 from csi_cinderlib.cinderlib.handle import NamedObject, columns, let_go, new_status, now, tenant, updated_volume
 from csi_cinderlib.cinderlib.snapshot import Snapshot
+from csi_cinderlib.cinderlib.typed_dicts import CopiedVolume, JsonSource, NewConnection, NewSnapshot, VolumeFieldsGiven
 from csi_cinderlib.errors import InUse, InvalidRequest, NotFound
 from csi_cinderlib.model import records
 from csi_cinderlib.model.records import Attachment, Source, SourceKind, VolumeType
@@ -39,17 +40,20 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
             Cinder's volume.
     """
 
-    OVO_CLASS: ClassVar[Any] = ovo_class("Volume")
+    OVO_CLASS: Late[Any] = ovo_class("Volume")
     SIMPLE_JSON_IGNORE: ClassVar[tuple[str, ...]] = ("snapshots", "volume_attachment")
     LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ("snapshots", "connections")
 
-    def __init__(self, backend_or_vol: Backend | Volume | str, pool_name: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, backend_or_vol: Backend | Volume | str, pool_name: str | None = None, **kwargs: Unpack[VolumeFieldsGiven]
+    ) -> None:
+        fields: dict[str, Any] = dict(kwargs)
         if isinstance(backend_or_vol, Volume):
-            kwargs = {**_like(backend_or_vol._record), **kwargs}
+            fields = {**_like(backend_or_vol._record), **fields}
             pool_name = pool_name or backend_or_vol._record.pool
             backend_or_vol = default.loaded_backend(backend_or_vol.backend)
         backend = default.loaded_backend(backend_or_vol)
-        record = _record(backend._library, backend, pool_name or "", kwargs)
+        record = _record(backend._library, backend, pool_name or "", fields)
         self._begin(backend._library, record, backend)
         self._snapshots: list[Snapshot] | None = []
         self._connections: list[Connection] | None = []
@@ -80,7 +84,7 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
         return default.library().persistence.get_volumes(volume_name=volume_name)
 
     @classmethod
-    def load(cls, json_src: Any, save: bool = False) -> Volume:
+    def load(cls, json_src: JsonSource, save: bool = False) -> Volume:
         """Load a volume, its snapshots and connections from the output of `json` or `dump`. `save` stores them."""
         return default.library().load_object(cls, json_src, save)
 
@@ -200,7 +204,7 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
                 return self.local_attach.extend()
             return to_bytes(self._record.size)
 
-    def clone(self, **new_vol_attrs: Any) -> Volume:
+    def clone(self, **new_vol_attrs: Unpack[CopiedVolume]) -> Volume:
         """Create a volume with the same content. Other attributes default to those of this volume."""
         new_vol_attrs.setdefault("size", self.size)
         volume = Volume(self, source_volid=self.id, **new_vol_attrs)
@@ -209,7 +213,7 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
         volume.create()
         return volume
 
-    def create_snapshot(self, name: str = "", description: str = "", **kwargs: Any) -> Snapshot:
+    def create_snapshot(self, name: str = "", description: str = "", **kwargs: Unpack[NewSnapshot]) -> Snapshot:
         """Take a snapshot. The volume may be attached."""
         snapshot = Snapshot(self, name=name, description=description, **kwargs)
         snapshot.create()
@@ -220,7 +224,7 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
         with exception.about(self), self._library.busy(self.id):
             self._take(self._core.revert_volume(self._current(), snapshot._current()))
 
-    def _restored(self, snapshot: Snapshot, **new_vol_attrs: Any) -> Volume:
+    def _restored(self, snapshot: Snapshot, **new_vol_attrs: Unpack[CopiedVolume]) -> Volume:
         """Create a volume from a snapshot of this volume. Other attributes default to those of this volume."""
         new_vol_attrs.setdefault("size", int(snapshot._record.size))
         volume = Volume(self, snapshot_id=snapshot.id, **new_vol_attrs)
@@ -229,7 +233,7 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
 
     # --- connections
 
-    def connect(self, connector_dict: Mapping[str, Any], **ovo_fields: Any) -> Connection:
+    def connect(self, connector_dict: Mapping[str, object], **ovo_fields: Unpack[NewConnection]) -> Connection:
         """Export the volume to the host with these connector properties.
 
         Args:
