@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, Unpack
 
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import default, exception
-from csi_cinderlib.cinderlib.class_attributes import ovo_class
+from csi_cinderlib.cinderlib.class_attributes import Late, ovo_class
 from csi_cinderlib.cinderlib.fields import SnapshotFields
 from csi_cinderlib.cinderlib.handle import NamedObject, columns, new_status, now, tenant, updated_snapshot
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
+from csi_cinderlib.cinderlib.typed_dicts import CopiedVolume, JsonSource, SnapshotFieldsGiven
 from csi_cinderlib.model import records
 
 if TYPE_CHECKING:
@@ -26,12 +27,13 @@ class Snapshot(SnapshotFields, LazyVolumeAttr[records.Snapshot], NamedObject[rec
         kwargs: `id`, `name`, `description`, `metadata`, and any other field of Cinder's snapshot.
     """
 
-    OVO_CLASS: ClassVar[Any] = ovo_class("Snapshot")
+    OVO_CLASS: Late[Any] = ovo_class("Snapshot")
 
-    def __init__(self, volume: Volume, **kwargs: Any) -> None:
-        if "description" in kwargs:
-            kwargs["display_description"] = kwargs.pop("description")
-        given = columns(records.Snapshot, kwargs, ("name",))
+    def __init__(self, volume: Volume, **kwargs: Unpack[SnapshotFieldsGiven]) -> None:
+        fields = dict(kwargs)
+        if "description" in fields:
+            fields["display_description"] = fields.pop("description")
+        given = columns(records.Snapshot, fields, ("name",))
         record = records.Snapshot(
             id=str(given.get("id") or self.new_uuid()),
             name=str(given.pop("name", "") or given.get("display_name") or ""),
@@ -68,7 +70,7 @@ class Snapshot(SnapshotFields, LazyVolumeAttr[records.Snapshot], NamedObject[rec
         return default.library().persistence.get_snapshots(snapshot_name=snapshot_name)
 
     @classmethod
-    def load(cls, json_src: Any, save: bool = False) -> Snapshot:
+    def load(cls, json_src: JsonSource, save: bool = False) -> Snapshot:
         """Load a snapshot from the output of `json` or `dump`. `save` stores it, with its volume if included."""
         return default.library().load_object(cls, json_src, save)
 
@@ -106,7 +108,7 @@ class Snapshot(SnapshotFields, LazyVolumeAttr[records.Snapshot], NamedObject[rec
             self._take(self._record, "deleted")
             self._library.handles.snapshot_deleted(self)
 
-    def create_volume(self, **new_vol_params: Any) -> Volume:
+    def create_volume(self, **new_vol_params: Unpack[CopiedVolume]) -> Volume:
         """Create a volume from the snapshot. Other attributes default to those of the snapshot's volume."""
         with exception.about(self):
             self._current()
