@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import class_attributes, exception
+from csi_cinderlib.cinderlib.fields import MaybeName
+from csi_cinderlib.cinderlib.typed_dicts import Json
 from csi_cinderlib.errors import AlreadyExists, DriverError, InvalidRequest, NotFound
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
 from csi_cinderlib.persistence.optimistic import change
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.types import Backend, Library
+    from csi_cinderlib.cinderlib.types import Backend, Library, Persistence
     from csi_cinderlib.lifecycle.local import LocalBackend as Core
 
 T = TypeVar("T", Volume, Snapshot, Attachment)
@@ -34,11 +36,11 @@ class Object(Generic[T]):
 
     SIMPLE_JSON_IGNORE: ClassVar[tuple[str, ...]] = ()
     LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ()
-    CONTEXT: ClassVar[Any] = class_attributes.Late(class_attributes.context)
+    CONTEXT: class_attributes.Late[Any] = class_attributes.Late(class_attributes.context)
     """Cinder's context, for direct calls of a driver."""
-    backend_class: ClassVar[Any] = class_attributes.Late(class_attributes.backend_class)
-    persistence = class_attributes.OfSetUp("persistence")
-    """The metadata store of the set-up."""
+    backend_class: class_attributes.Late[type[Backend]] = class_attributes.Late(class_attributes.backend_class)
+    persistence: class_attributes.OfSetUp[Persistence] = class_attributes.OfSetUp("persistence")
+    """The metadata of the set-up; None before it."""
 
     def __init__(self, library: Library, record: T, backend: Backend | str) -> None:
         self._library = library
@@ -54,7 +56,7 @@ class Object(Generic[T]):
         return self._record.id
 
     @property
-    def backend(self) -> Backend | str:
+    def backend(self) -> Backend | MaybeName:
         """The back end; or its name if it is not loaded and `setup` was called with `fail_on_missing_backend=False`."""
         return self._backend
 
@@ -176,7 +178,7 @@ class Object(Generic[T]):
     # --- JSON
 
     @property
-    def json(self) -> dict[str, Any]:
+    def json(self) -> Json:
         """The object with all loaded related objects."""
         return self.to_json(simplified=False)
 
@@ -185,7 +187,7 @@ class Object(Generic[T]):
         return self.to_jsons(simplified=False)
 
     @property
-    def dump(self) -> dict[str, Any]:
+    def dump(self) -> Json:
         """`json`, after loading lazy properties."""
         for name in self.LAZY_PROPERTIES:
             getattr(self, name)
@@ -195,7 +197,7 @@ class Object(Generic[T]):
     def dumps(self) -> str:
         return json_text.dumps(self.dump, separators=(",", ":"))
 
-    def to_json(self, simplified: bool = True) -> dict[str, Any]:
+    def to_json(self, simplified: bool = True) -> Json:
         """As `json`; if simplified, without related objects."""
         config = {"volume_backend_name": self._backend} if isinstance(self._backend, str) else self._backend.config
         return {
@@ -210,9 +212,9 @@ class Object(Generic[T]):
     def to_jsons(self, simplified: bool = True) -> str:
         return json_text.dumps(self.to_json(simplified), separators=(",", ":"))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Only the values of the fields, by object type."""
-        fields: dict[str, Any] = _bare(self.json["ovo"])
+        fields: Json = _bare(self.json["ovo"])
         return fields
 
 
@@ -228,8 +230,9 @@ class NamedObject(Object[N]):
         return str(getattr(self._record, "name", ""))
 
     @property
-    def description(self) -> Any:
-        return self._ovo.display_description
+    def description(self) -> str | None:
+        description: str | None = self._ovo.display_description
+        return description
 
     @property
     def name_in_storage(self) -> str:
