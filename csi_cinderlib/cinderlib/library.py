@@ -10,7 +10,7 @@ import socket
 import threading
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -23,6 +23,7 @@ from csi_cinderlib.cinderlib.handles import Handles
 from csi_cinderlib.cinderlib.persistence import Persistence, open_store
 from csi_cinderlib.cinderlib.presence import Presence, Process
 from csi_cinderlib.cinderlib.snapshot import Snapshot
+from csi_cinderlib.cinderlib.typed_dicts import Json, JsonSource
 from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.errors import NotFound
 from csi_cinderlib.model import records
@@ -79,12 +80,12 @@ class Library:
         output_all_backend_info: bool = False,
         project_id: str | None = None,
         user_id: str | None = None,
-        persistence_config: Mapping[str, Any] | None = None,
+        persistence_config: Mapping[str, object] | None = None,
         fail_on_missing_backend: bool = True,
         host: str | None = None,
         ensure_exports: bool = False,
         state_dir: Path | str | None = None,
-        **cinder_config_params: Any,
+        **cinder_config_params: object,
     ) -> None:
         self.project_id = project_id or DEFAULT_PROJECT_ID
         self.user_id = user_id or DEFAULT_USER_ID
@@ -117,7 +118,7 @@ class Library:
         _hush(suppress_requests_ssl_warnings, disable_logs, non_uuid_ids)
         self._open(persistence_config)
 
-    def _open(self, config: Mapping[str, Any] | None) -> None:
+    def _open(self, config: Mapping[str, object] | None) -> None:
         self.store = open_store(config, self._directory, is_named=self._is_named)
         self.handles = Handles(self, one_each=not self.store.traits.durable)
         self.persistence = Persistence(self)
@@ -127,7 +128,7 @@ class Library:
 
     # --- back ends
 
-    def backend(self, volume_backend_name: str, **driver_cfg: Any) -> Backend:
+    def backend(self, volume_backend_name: str, **driver_cfg: object) -> Backend:
         """As `Backend(...)`, in this set-up. Only callers that want the same back end wait for its set-up."""
         with self._setting_up(volume_backend_name):
             known = self.backends.get(volume_backend_name)
@@ -158,7 +159,7 @@ class Library:
             return self.backend(**data)
         return self.backend_named(name)
 
-    def set_persistence(self, config: Mapping[str, Any] | None) -> None:
+    def set_persistence(self, config: Mapping[str, object] | None) -> None:
         """Change the metadata store and set up the back ends again."""
         with self._at_rest():
             before = [(backend.id, backend._cfg) for backend in self.backends.values()]
@@ -216,9 +217,9 @@ class Library:
 
     # --- JSON
 
-    def load(self, json_src: Any, save: bool = False) -> Any:
+    def load(self, json_src: JsonSource | Sequence[Json], save: bool = False) -> Any:
         """Load objects from the output of `json` or `dump`, as text or parsed: one object or a list."""
-        source = json_text.loads(json_src) if isinstance(json_src, str) else json_src
+        source: Any = json_text.loads(json_src) if isinstance(json_src, str) else json_src
         if isinstance(source, list):
             return [self.load(item, save) for item in source]
         if source["class"] == "Backend":
@@ -226,14 +227,14 @@ class Library:
         kinds = {"Volume": Volume, "Snapshot": Snapshot, "Connection": Connection}
         return self.load_object(kinds[source["class"]], source, save)
 
-    def load_backend(self, source: str | Mapping[str, Any], *, save: bool = False) -> Backend | str:
+    def load_backend(self, source: JsonSource, *, save: bool = False) -> Backend | str:
         source = json_text.loads(source) if isinstance(source, str) else source
         backend = self.backend_of(source["backend"])
         if isinstance(backend, Backend) and source.get("volumes"):
             backend._volumes = [self.load_object(Volume, volume, save) for volume in source["volumes"]]
         return backend
 
-    def load_object(self, kind: type[O], source: Any, save: bool) -> O:
+    def load_object(self, kind: type[O], source: JsonSource, save: bool) -> O:
         """Load a volume, snapshot or connection. Without `save` it is stored on the first operation."""
         source = json_text.loads(source) if isinstance(source, str) else source
         handle: O = serialization.load_object(self, kind, source["ovo"], self.backend_of(source["backend"]))
@@ -241,14 +242,14 @@ class Library:
             handle._take(handle._store_all())
         return handle
 
-    def json(self) -> list[dict[str, Any]]:
+    def json(self) -> list[Json]:
         """All objects of the loaded back ends."""
         return [backend.json for backend in list(self.backends.values())]
 
     def jsons(self) -> str:
         return json_text.dumps(self.json(), separators=(",", ":"))
 
-    def dump(self) -> list[dict[str, Any]]:
+    def dump(self) -> list[Json]:
         """`json`, after loading everything."""
         return [backend.dump for backend in list(self.backends.values())]
 
