@@ -38,11 +38,11 @@ def setup(  # noqa: PLR0913, PLR0917  # cinderlib's own signature
     output_all_backend_info: bool = False,
     project_id: str | None = None,
     user_id: str | None = None,
-    persistence_config: Mapping[str, Any] | None = None,
+    persistence_config: Mapping[str, object] | None = None,
     fail_on_missing_backend: bool = True,
     host: str | None = None,
     ensure_exports: bool = False,
-    **cinder_config_params: Any,
+    **cinder_config_params: object,
 ) -> None:
     """Set up the library for this process, once. Otherwise the first `Backend` does so with the defaults.
 
@@ -53,6 +53,7 @@ def setup(  # noqa: PLR0913, PLR0917  # cinderlib's own signature
         InvalidPersistence, ConfigurationError, StoreUnavailable: the metadata store cannot be used.
     """
     global _library  # noqa: PLW0603  # the single process-wide instance
+    options: dict[str, Any] = cinder_config_params
     with _guard:
         if _library is not None:
             raise RuntimeError("Already setup")
@@ -69,7 +70,7 @@ def setup(  # noqa: PLR0913, PLR0917  # cinderlib's own signature
             fail_on_missing_backend=fail_on_missing_backend,
             host=host,
             ensure_exports=ensure_exports,
-            **cinder_config_params,
+            **options,
         )
 
 
