@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from csi_cinderlib.cinderlib.typed_dicts import DriverDescription
 
 
-def list_supported_drivers(output_version: int = 1) -> dict[str, Any]:
+def list_supported_drivers(output_version: int = 1) -> dict[str, DriverDescription]:
     """All drivers by class name: class path, version, support status, description and options.
 
     A separate process loads them, which takes some seconds.
