@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from csi_cinderlib import brick
+from csi_cinderlib.cinderlib.typed_dicts import ConnectorProperties
 
 
 def get_connector_properties(
@@ -12,7 +15,7 @@ def get_connector_properties(
     enforce_multipath: bool = False,
     host: str | None = None,
     execute: object = None,  # noqa: ARG001  # as root_helper
-) -> dict[str, object]:
+) -> ConnectorProperties:
     """The connector properties of this host: initiator names, WWPNs, NQN, address.
 
     Args:
@@ -22,6 +25,7 @@ def get_connector_properties(
         host: the host name; by default this host's.
         root_helper, execute: accepted as in os-brick; no command is run.
     """
-    return brick.connector_properties(
+    found = brick.connector_properties(
         host=host or "", ip=my_ip or "", multipath=multipath, enforce_multipath=enforce_multipath
     )
+    return cast("ConnectorProperties", found)
