@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -12,6 +12,7 @@ from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.cinderlib import connection_record, default
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.snapshot import Snapshot
+from csi_cinderlib.cinderlib.typed_dicts import Json, JsonSource
 from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.model import records, times
 from csi_cinderlib.model.capability import AccessMode
@@ -36,7 +37,7 @@ _STATUSES = {
 """Other statuses mean that the object is usable."""
 
 
-def load(json_src: Any, save: bool = False) -> Any:
+def load(json_src: JsonSource | Sequence[Json], save: bool = False) -> Any:
     """Load objects from the output of `json` or `dump`, as text or parsed: one object or a list.
 
     Without `save` an object is stored on the first operation.
@@ -44,7 +45,7 @@ def load(json_src: Any, save: bool = False) -> Any:
     return default.library().load(json_src, save)
 
 
-def json() -> list[dict[str, Any]]:
+def json() -> list[Json]:
     """All objects of the loaded back ends."""
     return default.library().json()
 
@@ -54,7 +55,7 @@ def jsons() -> str:
     return default.library().jsons()
 
 
-def dump() -> list[dict[str, Any]]:
+def dump() -> list[Json]:
     """`json`, after loading everything."""
     return default.library().dump()
 
