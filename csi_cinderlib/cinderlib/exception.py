@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     class InvalidVolume(_Invalid): ...
 
+
 _CINDERS: Mapping[str, str] = MappingProxyType(
     {
         "NotFound": "NotFound",
@@ -50,10 +51,12 @@ _CINDERS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _CINDERS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_cinder(), _CINDERS[name])
+if not TYPE_CHECKING:  # type checkers know only the classes above
+
+    def __getattr__(name: str) -> Any:
+        if name not in _CINDERS:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(_cinder(), _CINDERS[name])
 
 
 def __dir__() -> list[str]:
