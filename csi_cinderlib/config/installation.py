@@ -12,7 +12,9 @@ INSTALL = "pip install 'csi-cinderlib[library]'"
 def require_cinder() -> None:
     """Raises ConfigurationError: Cinder is not installed; names the command that installs it."""
     if not _is_installed("cinder"):
-        raise ConfigurationError("volume_driver", f"needs the Python package 'cinder', which is not installed: {INSTALL}")
+        raise ConfigurationError(
+            "volume_driver", f"needs the Python package 'cinder', which is not installed: {INSTALL}"
+        )
 
 
 def _is_installed(name: str) -> bool:

@@ -100,6 +100,5 @@ def test_a_type_checker_finds_the_types_of_the_installed_package(fresh: Fresh, t
     argv = [sys.executable, "-m", "mypy", *options, "tutorial.py"]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
     errors = [line for line in done.stdout.splitlines() if ": error: " in line]
-    assert [line.partition(": error: ")[2] for line in errors] == [
-        '"Volume" has no attribute "sttaus"; maybe "status"?  [attr-defined]'
-    ]
+    assert len(errors) == 1, done.stdout + done.stderr
+    assert '"Volume" has no attribute "sttaus"' in errors[0]

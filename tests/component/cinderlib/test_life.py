@@ -295,9 +295,9 @@ def test_cinders_object_is_cinders(backend: Backend) -> None:
 
 def test_an_unknown_field_is_named_not_dropped(backend: Backend) -> None:
     with pytest.raises(errors.InvalidRequest, match="extra_spec: unsupported field of a volume"):
-        backend.create_volume(1, extra_spec={"a": "b"})
+        backend.create_volume(1, extra_spec={"a": "b"})  # type: ignore[call-arg]  # is refused
     with pytest.raises(errors.InvalidRequest, match="volume_attachment"):
-        Volume(backend, volume_attachment=[])
+        Volume(backend, volume_attachment=[])  # type: ignore[call-arg]  # is refused
 
 
 def test_key_values_are_kept(library: Library) -> None:
