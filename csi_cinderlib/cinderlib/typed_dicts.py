@@ -1,6 +1,7 @@
 """The dictionaries that the library returns or accepts, with their keys.
 
 They are plain dictionaries at run time. Arguments of methods accept any mapping, so that data from JSON can be passed as they are.
+`Required` are the keys that Cinder or os-brick demand of every driver or host.
 Sources: os-brick's documentation of connector properties, and "Volume Stats" in Cinder's guide for developers of drivers.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, Required, TypeAlias, TypedDict
 
 Json: TypeAlias = dict[str, Any]
 """What `json` returns: text, numbers, None, lists and mappings of them. `Any`, as in `json.loads`, so that it can be indexed."""
@@ -21,11 +22,11 @@ _SystemUuid = TypedDict("_SystemUuid", {"system uuid": str}, total=False)
 class ConnectorProperties(_SystemUuid, total=False):
     """What a driver needs to know about a host. A key is missing if the host does not have the property."""
 
-    host: str
-    ip: str
-    platform: str
-    os_type: str
-    multipath: bool
+    host: Required[str]
+    ip: Required[str]
+    platform: Required[str]
+    os_type: Required[str]
+    multipath: Required[bool]
     enforce_multipath: bool
     do_local_attach: bool
     initiator: str
@@ -46,9 +47,9 @@ class ConnectorProperties(_SystemUuid, total=False):
 class ConnectionInfo(TypedDict, total=False):
     """A driver's connection info. It is empty after `disconnect`."""
 
-    driver_volume_type: str
+    driver_volume_type: Required[str]
     """`iscsi`, `fibre_channel`, `nvmeof`, `rbd`, `nfs`, `local` ..."""
-    data: dict[str, Any]
+    data: Required[dict[str, Any]]
     """By driver: `target_portal`, `target_iqn`, `target_lun`, `auth_password` ..."""
 
 
@@ -56,7 +57,7 @@ class Device(TypedDict, total=False):
     """A device as described by os-brick or by this library. Other keys of os-brick, such as `scsi_wwn`, depend on the protocol."""
 
     type: str
-    path: str
+    path: Required[str]
     scsi_wwn: str
     multipath_id: str
     wwid: str
@@ -68,17 +69,12 @@ class Device(TypedDict, total=False):
 class Attached(TypedDict, total=False):
     """`Connection.connection_info`."""
 
-    conn: ConnectionInfo
-    connector: ConnectorProperties
+    conn: Required[ConnectionInfo]
+    connector: Required[ConnectorProperties]
     device: Device
 
 
 class _Capabilities(TypedDict, total=False):
-    storage_protocol: str | list[str]
-    total_capacity_gb: float | str
-    """In GiB; or `unknown` or `infinite`."""
-    free_capacity_gb: float | str
-    """In GiB; or `unknown` or `infinite`."""
     allocated_capacity_gb: float
     provisioned_capacity_gb: float
     reserved_percentage: int
@@ -106,18 +102,26 @@ class _Capabilities(TypedDict, total=False):
 class Pool(_Capabilities, total=False):
     """A pool of `Stats`."""
 
-    pool_name: str
+    pool_name: Required[str]
+    total_capacity_gb: Required[float | str]
+    """In GiB; or `unknown` or `infinite`."""
+    free_capacity_gb: Required[float | str]
+    """In GiB; or `unknown` or `infinite`."""
+    storage_protocol: str | list[str]
 
 
 class Stats(_Capabilities, total=False):
     """`Backend.stats`: a driver's report. A driver may add keys of its own: `get` accepts any key."""
 
-    volume_backend_name: str
-    vendor_name: str
-    driver_version: str
+    volume_backend_name: Required[str]
+    vendor_name: Required[str]
+    driver_version: Required[str]
+    storage_protocol: Required[str | list[str]]
+    pools: Required[list[Pool]]
+    total_capacity_gb: float | str
+    free_capacity_gb: float | str
     sparse_copy_volume: bool
     shared_targets: bool
-    pools: list[Pool]
 
 
 class DriverDescription(TypedDict):
