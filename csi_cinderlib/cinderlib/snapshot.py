@@ -12,7 +12,7 @@ from csi_cinderlib.cinderlib.class_attributes import Late, ovo_class
 from csi_cinderlib.cinderlib.fields import SnapshotFields
 from csi_cinderlib.cinderlib.handle import NamedObject, columns, new_status, now, tenant, updated_snapshot
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
-from csi_cinderlib.cinderlib.typed_dicts import CopiedVolume, JsonSource, SnapshotFieldsGiven
+from csi_cinderlib.cinderlib.typed_dicts import CopiedVolume, JsonSource, SnapshotArguments
 from csi_cinderlib.model import records
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Snapshot(SnapshotFields, LazyVolumeAttr[records.Snapshot], NamedObject[rec
 
     OVO_CLASS: Late[Any] = ovo_class("Snapshot")
 
-    def __init__(self, volume: Volume, **kwargs: Unpack[SnapshotFieldsGiven]) -> None:
+    def __init__(self, volume: Volume, **kwargs: Unpack[SnapshotArguments]) -> None:
         fields = dict(kwargs)
         if "description" in fields:
             fields["display_description"] = fields.pop("description")

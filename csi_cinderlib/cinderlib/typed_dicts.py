@@ -54,7 +54,7 @@ class ConnectionInfo(TypedDict, total=False):
 
 
 class Device(TypedDict, total=False):
-    """A device as described by os-brick or by this library. Other keys of os-brick, such as `scsi_wwn`, depend on the protocol."""
+    """A device as described by os-brick or by this library. Some keys depend on the protocol."""
 
     type: str
     path: Required[str]
@@ -192,7 +192,7 @@ class _NamedVolume(_NewVolume, total=False):
     bootable: bool
 
 
-class VolumeFieldsGiven(_NamedVolume, _Source, total=False):
+class VolumeArguments(_NamedVolume, _Source, total=False):
     """Keyword arguments of `Volume`."""
 
 
@@ -210,7 +210,7 @@ class NewSnapshot(_NewObject, total=False):
     """In GiB."""
 
 
-class SnapshotFieldsGiven(NewSnapshot, total=False):
+class SnapshotArguments(NewSnapshot, total=False):
     """Keyword arguments of `Snapshot`."""
 
     name: str | None

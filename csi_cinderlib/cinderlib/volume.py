@@ -15,7 +15,7 @@ from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.fields import VolumeFields
 from csi_cinderlib.cinderlib.handle import NamedObject, columns, let_go, new_status, now, tenant, updated_volume
 from csi_cinderlib.cinderlib.snapshot import Snapshot
-from csi_cinderlib.cinderlib.typed_dicts import CopiedVolume, JsonSource, NewConnection, NewSnapshot, VolumeFieldsGiven
+from csi_cinderlib.cinderlib.typed_dicts import CopiedVolume, JsonSource, NewConnection, NewSnapshot, VolumeArguments
 from csi_cinderlib.errors import InUse, InvalidRequest, NotFound
 from csi_cinderlib.model import records
 from csi_cinderlib.model.records import Attachment, Source, SourceKind, VolumeType
@@ -45,7 +45,7 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
     LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ("snapshots", "connections")
 
     def __init__(
-        self, backend_or_vol: Backend | Volume | str, pool_name: str | None = None, **kwargs: Unpack[VolumeFieldsGiven]
+        self, backend_or_vol: Backend | Volume | str, pool_name: str | None = None, **kwargs: Unpack[VolumeArguments]
     ) -> None:
         fields: dict[str, Any] = dict(kwargs)
         if isinstance(backend_or_vol, Volume):

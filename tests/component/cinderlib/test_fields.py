@@ -133,8 +133,8 @@ def test_a_driver_has_the_declared_attributes(used: tuple[Any, ...]) -> None:
 
 def test_values_that_a_caller_may_give_are_declared() -> None:
     own = {"name", "description", "extra_specs", "qos_specs", "size", "bootable"}
-    of_volume = set(get_type_hints(typed_dicts.VolumeFieldsGiven))
-    of_snapshot = set(get_type_hints(typed_dicts.SnapshotFieldsGiven))
+    of_volume = set(get_type_hints(typed_dicts.VolumeArguments))
+    of_snapshot = set(get_type_hints(typed_dicts.SnapshotArguments))
     assert of_volume == versioned.settable(records.Volume) | own
     assert of_snapshot == versioned.settable(records.Snapshot) | {"name", "description"}
 
