@@ -10,9 +10,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from csi_cinderlib.cinderlib import default, drivers, exception
+from csi_cinderlib.cinderlib.arguments import NewVolume
 from csi_cinderlib.cinderlib.class_attributes import OfSetUp
 from csi_cinderlib.cinderlib.fields import DriverFields, MaybeName
-from csi_cinderlib.cinderlib.typed_dicts import DriverDescription, Json, JsonSource, NewVolume, Stats
+from csi_cinderlib.cinderlib.results import DriverDescription, Json, JsonSource, Stats
 from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.lifecycle.local import LocalBackend as Core

@@ -10,18 +10,12 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 from csi_cinderlib import brick
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import connection_record, default, exception
+from csi_cinderlib.cinderlib.arguments import NewConnection
 from csi_cinderlib.cinderlib.class_attributes import Late, ovo_class
 from csi_cinderlib.cinderlib.fields import ConnectionFields, MaybeNone
 from csi_cinderlib.cinderlib.handle import Object, let_go
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
-from csi_cinderlib.cinderlib.typed_dicts import (
-    Attached,
-    ConnectionInfo,
-    ConnectorProperties,
-    Device,
-    JsonSource,
-    NewConnection,
-)
+from csi_cinderlib.cinderlib.results import Attached, ConnectionInfo, ConnectorProperties, Device, JsonSource
 from csi_cinderlib.errors import NotFound, PreconditionFailed
 from csi_cinderlib.model import connection as connections
 from csi_cinderlib.model.records import Attachment
@@ -96,10 +90,8 @@ class Connection(ConnectionFields, LazyVolumeAttr[Attachment]):
     @property
     def connection_info(self) -> Attached:
         """`conn`, `connector` and, if attached, `device`."""
-        info: Attached = {"conn": self.conn_info, "connector": self.connector_info}
-        if self.device:
-            info["device"] = self.device
-        return info
+        device = {"device": self.device} if self.device else {}
+        return cast("Attached", {"conn": self.conn_info, "connector": self.connector_info, **device})
 
     @property
     def device(self) -> Device | MaybeNone:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csi_cinderlib.cinderlib.typed_dicts import DriverDescription
+from csi_cinderlib.cinderlib.results import DriverDescription
 
 
 def list_supported_drivers(output_version: int = 1) -> dict[str, DriverDescription]:

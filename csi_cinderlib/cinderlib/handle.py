@@ -12,7 +12,7 @@ from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import class_attributes, exception
 from csi_cinderlib.cinderlib.fields import MaybeName
-from csi_cinderlib.cinderlib.typed_dicts import Json
+from csi_cinderlib.cinderlib.results import Json
 from csi_cinderlib.errors import AlreadyExists, DriverError, InvalidRequest, NotFound
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume

@@ -22,8 +22,8 @@ from csi_cinderlib.cinderlib.default import DEFAULT_PROJECT_ID, DEFAULT_USER_ID
 from csi_cinderlib.cinderlib.handles import Handles
 from csi_cinderlib.cinderlib.persistence import Persistence, open_store
 from csi_cinderlib.cinderlib.presence import Presence, Process
+from csi_cinderlib.cinderlib.results import Json, JsonSource
 from csi_cinderlib.cinderlib.snapshot import Snapshot
-from csi_cinderlib.cinderlib.typed_dicts import Json, JsonSource
 from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.errors import NotFound
 from csi_cinderlib.model import records

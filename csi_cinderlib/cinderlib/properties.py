@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from csi_cinderlib import brick
-from csi_cinderlib.cinderlib.typed_dicts import ConnectorProperties
+from csi_cinderlib.cinderlib.results import ConnectorProperties
 
 
 def get_connector_properties(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.cinderlib import connection_record, default
 from csi_cinderlib.cinderlib.connection import Connection
+from csi_cinderlib.cinderlib.results import Json, JsonSource
 from csi_cinderlib.cinderlib.snapshot import Snapshot
-from csi_cinderlib.cinderlib.typed_dicts import Json, JsonSource
 from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.model import records, times
 from csi_cinderlib.model.capability import AccessMode

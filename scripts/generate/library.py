@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from typing import Any, is_typeddict
+from typing import Any, get_args, get_overloads, get_type_hints, is_typeddict
 
 import csi_cinderlib.cinderlib as library
-from csi_cinderlib.cinderlib import exception, fields, typed_dicts
+from csi_cinderlib.cinderlib import arguments, exception, fields, results
 from scripts.generate import docstrings
 from scripts.generate.markdown import one_line, prose
 
@@ -54,10 +54,21 @@ def _fields() -> Iterator[str]:
 
 
 def _dictionaries() -> Iterator[str]:
-    yield f"## Dictionaries\n\n{docstrings.parse(typed_dicts).to_markdown()}\n"
-    for name, cls in vars(typed_dicts).items():
-        if is_typeddict(cls) and not name.startswith("_"):
-            yield f"**`{name}`**: {one_line(inspect.getdoc(cls) or '')} {_listed(dict(_annotations(cls)))}\n"
+    for title, module in (("Dictionaries", results), ("Keyword arguments", arguments)):
+        yield f"## {title}\n\n{docstrings.parse(module).to_markdown()}\n"
+        for name, cls in vars(module).items():
+            if getattr(cls, "__module__", "") == module.__name__ and not name.startswith("_"):
+                yield f"**`{name}`**: {one_line(inspect.getdoc(cls) or '')} {_listed(dict(_keys(cls)))}\n"
+
+
+def _keys(cls: type) -> Iterator[tuple[str, str]]:
+    """The keys of a dictionary: of a TypedDict, or of the overloads of `__getitem__`."""
+    if is_typeddict(cls):
+        yield from _annotations(cls)
+        return
+    for overload in get_overloads(vars(cls)["__getitem__"]):
+        kind = inspect.get_annotations(overload)["return"]
+        yield from ((key, kind) for key in get_args(get_type_hints(overload)["key"]))
 
 
 def _annotations(cls: type) -> Iterator[tuple[str, str]]:

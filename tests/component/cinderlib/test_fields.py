@@ -6,13 +6,13 @@ import types
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_overloads, get_type_hints
 
 import pytest
 
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinder.runtime import load_cinder
-from csi_cinderlib.cinderlib import Connection, Library, Snapshot, Volume, fields, typed_dicts
+from csi_cinderlib.cinderlib import Connection, Library, Snapshot, Volume, arguments, fields, results
 from csi_cinderlib.cinderlib.handle import NamedObject, columns
 from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.model import records
@@ -133,8 +133,8 @@ def test_a_driver_has_the_declared_attributes(used: tuple[Any, ...]) -> None:
 
 def test_values_that_a_caller_may_give_are_declared() -> None:
     own = {"name", "description", "extra_specs", "qos_specs", "size", "bootable"}
-    of_volume = set(get_type_hints(typed_dicts.VolumeArguments))
-    of_snapshot = set(get_type_hints(typed_dicts.SnapshotArguments))
+    of_volume = set(get_type_hints(arguments.VolumeArguments))
+    of_snapshot = set(get_type_hints(arguments.SnapshotArguments))
     assert of_volume == versioned.settable(records.Volume) | own
     assert of_snapshot == versioned.settable(records.Snapshot) | {"name", "description"}
 
@@ -145,13 +145,19 @@ def test_an_undeclared_value_is_refused() -> None:
     assert not hasattr(NamedObject, "naem")
 
 
+def keys(kind: type) -> set[str]:
+    """The keys that a dictionary is declared with."""
+    declared = [get_type_hints(overload)["key"] for overload in get_overloads(vars(kind)["__getitem__"])]
+    return {key for literal in declared for key in get_args(literal)}
+
+
 def test_connector_properties_of_this_host_have_the_declared_keys(tmp_path: Path) -> None:
     from csi_cinderlib.cinderlib import get_connector_properties
 
-    assert set(get_connector_properties()) <= set(get_type_hints(typed_dicts.ConnectorProperties))
+    assert set(get_connector_properties()) <= keys(results.ConnectorProperties)
 
 
 def test_a_drivers_report_has_the_declared_keys(used: tuple[Any, ...]) -> None:
     stats = used[-1].stats(refresh=True)
-    assert set(stats) <= set(get_type_hints(typed_dicts.Stats))
-    assert all(set(pool) <= set(get_type_hints(typed_dicts.Pool)) for pool in stats["pools"])
+    assert set(stats) <= keys(results.Stats)
+    assert all(set(pool) <= keys(results.Pool) for pool in stats["pools"])

@@ -1,4 +1,4 @@
-"""Programs with the calls of oVirt's engine and of Ember-CSI, as users of a type checker write them: without casts or `Any`.
+"""Programs with the calls of oVirt's engine and of Ember-CSI, as users of a type checker write them: without casts.
 
 `make lint` checks the types; a test runs them.
 """
@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from typing import Any
 
 import csi_cinderlib.cinderlib as cl
 from csi_cinderlib.cinderlib import exception
-from csi_cinderlib.cinderlib.typed_dicts import ConnectionInfo
+from csi_cinderlib.cinderlib.results import ConnectionInfo
+
+CAPABILITY = "capability"
 
 
 def connect(backend: cl.Backend, volume_id: str, text: str) -> ConnectionInfo:
@@ -58,6 +61,16 @@ def describe(snapshot: cl.Snapshot) -> dict[str, object]:
 
 def specs(volume: cl.Volume) -> dict[str, str]:
     return volume.volume_type.extra_specs if volume.volume_type_id else {}
+
+
+def remember_capability(connection: cl.Connection, capability: str) -> dict[str, Any]:
+    """Programs may add keys of their own, and pass the dictionaries to functions that take any."""
+    info: dict[str, Any] = connection.connector_info
+    info[CAPABILITY] = capability
+    connection.connector_info = info
+    connection.save()
+    stored: str = connection.connector_info[CAPABILITY]
+    return {"stored": stored, "conn": connection.conn_info}
 
 
 def publish(volume: cl.Volume, node: str, connector: dict[str, object], attach_mode: str) -> str:

@@ -23,6 +23,7 @@ def test_programs_that_are_typed_run(process_wide: Any) -> None:
     assert programs.describe(snapshot)["source"] == volume.id
     assert programs.specs(volume) == {"tier": "1"}
     assert programs.publish(volume, "node-2", {**CONNECTOR, "host": "node-2"}, "rw") == "nothing /staging False"
+    assert programs.remember_capability(volume.connections[0], "rw")["stored"] == "rw"
     assert programs.remember_node("node-2") == "node-2"
     assert programs.delete(volume).startswith(f"Volume {volume.id} 400 ")
     assert programs.manifest(backend) == ("1.0", "NothingDriver", True)

@@ -33,18 +33,18 @@ def snapshot(snap: cl.Snapshot) -> None:
 def connection(conn: cl.Connection, vol: cl.Volume) -> None:
     conn.pth  # type: ignore[attr-defined]  # path
     conn.path.frob()  # type: ignore[union-attr]  # text
-    conn.connector_info["hsot"]  # type: ignore[typeddict-item]  # host
-    conn.conn_info["dta"]  # type: ignore[typeddict-item]  # data
-    conn.connection_info["connn"]  # type: ignore[typeddict-item]  # conn
-    conn.device["pth"]  # type: ignore[typeddict-item]  # path
+    conn.connector_info["host"].frob()  # type: ignore[attr-defined]  # text
+    conn.conn_info["data"].keyz()  # type: ignore[attr-defined]  # keys
+    conn.connection_info["conn"].dta  # type: ignore[attr-defined]  # ["data"]
+    conn.device["path"] + 1  # type: ignore[operator]  # text
     vol.connect({}, atach_mode="ro")  # type: ignore[call-arg]  # attach_mode
 
 
 def backend(backend: cl.Backend) -> None:
     backend.creat_volume(1)  # type: ignore[attr-defined]  # create_volume
     backend.create_volume(1, extra_spec={})  # type: ignore[call-arg]  # extra_specs
-    backend.stats()["pool"]  # type: ignore[typeddict-item]  # pools
-    backend.stats()["pools"][0]["free"]  # type: ignore[typeddict-item]  # free_capacity_gb
+    backend.stats()["pools"].frob  # type: ignore[attr-defined]  # a list
+    backend.stats()["pools"][0]["free_capacity_gb"] + 1  # type: ignore[operator]  # may be text
     backend.configuratio  # type: ignore[attr-defined]  # configuration
     backend.persistence.get_volume()  # type: ignore[attr-defined]  # get_volumes
     cl.Backend.backends["a"].idd  # type: ignore[attr-defined]  # id
@@ -53,7 +53,7 @@ def backend(backend: cl.Backend) -> None:
 def module() -> None:
     cl.setpu()  # type: ignore[attr-defined]  # setup
     cl.setup(root_helper=1)  # type: ignore[arg-type]  # text
-    cl.get_connector_properties()["multipaht"]  # type: ignore[typeddict-item]  # multipath
+    cl.get_connector_properties()["initiator"].frob  # type: ignore[attr-defined]  # text
     try:
         cl.load("{}")
     except exception.VolumeNotFound as error:
