@@ -86,7 +86,7 @@ class Environment:
     def run(self, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         """Run this Python in a directory without our tree, with a clean environment."""
         env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        env["CINDERLIB_LIBRARY_STATE_DIR"] = str(cwd / "state")
+        env.update(CINDERLIB_LIBRARY_STATE_DIR=str(cwd / "state"), TMPDIR=str(cwd))
         argv = [str(self.python), *arguments]
         return subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=300)
 
