@@ -7,14 +7,15 @@ import copy
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from csi_cinderlib.brick import loading, plain_names, scsi, tools
 from csi_cinderlib.brick.allowed_paths import NOWHERE, Absent, AllowedPaths, Place, file_below
-from csi_cinderlib.brick.device import Device
+from csi_cinderlib.brick.device import Device, ForeignDevice, is_another
 from csi_cinderlib.brick.execute import execute, execute_flushing_briefly
+from csi_cinderlib.brick.failures import in_words
 from csi_cinderlib.brick.local_path import Connector, LocalPath, path_in
 from csi_cinderlib.brick.shares import PROTOCOLS as SHARES
 from csi_cinderlib.brick.shares import Shares
@@ -22,7 +23,6 @@ from csi_cinderlib.errors import DriverError, HostError, InvalidRequest, OutOfRa
 from csi_cinderlib.host import devices, kernel, loopctl
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.size import Bytes
-from csi_cinderlib.observe import redact
 
 _APPEAR_SECONDS = 10.0
 _GROW_SECONDS = 10.0
@@ -80,7 +80,7 @@ class Initiator:
 
     def _connect(self, connection: Connection, data: dict[str, Any]) -> Device:
         with contextlib.ExitStack() as undo:
-            with _in_words("connect", connection):
+            with in_words("connect", connection):
                 connector = self._connector(connection.protocol, data)
                 info = self._connect_fresh(connector, connection.protocol, data)
             _forget_keyring(info)
@@ -125,26 +125,37 @@ class Initiator:
                 )
         return info
 
-    def disconnect(self, connection: Connection, device: Device | None = None, *, force: bool = False) -> None:
+    def disconnect(
+        self,
+        connection: Connection,
+        device: Device | None = None,
+        *,
+        force: bool = False,
+        ignore_errors: bool | None = None,
+    ) -> None:
         """Detach the volume: loop device, multipath map, paths, session. Layers that no longer exist are skipped.
 
         Args:
             device: the result of `connect`; without it only the connection is used.
             force: continue after a failed flush; only for a device that is already dead.
+            ignore_errors: with `force`, whether os-brick's errors are dropped at the end (by default) or raised.
 
         Raises:
             HostError: the device is in use, or a flush failed, so the data is not on the storage.
             InvalidRequest: the connection differs from that of the device, and `connect` refuses it.
         """
         data = _own_copy(connection)
+        how = {"force": force, "ignore_errors": force if ignore_errors is None else ignore_errors}
         if connection.protocol in SHARES:
             with self._shares.held(data):
-                self._disconnect(connection, data, device, force=force)
+                self._disconnect(connection, data, device, how)
                 self._shares.leave(data)
         else:
-            self._disconnect(connection, data, device, force=force)
+            self._disconnect(connection, data, device, how)
 
-    def _disconnect(self, connection: Connection, data: dict[str, Any], device: Device | None, *, force: bool) -> None:
+    def _disconnect(
+        self, connection: Connection, data: dict[str, Any], device: Device | None, how: dict[str, bool]
+    ) -> None:
         self._detach_loop(connection, device)
         if connection.protocol in (*SHARES, *PATHS):
             return  # only the loop device was attached here
@@ -157,14 +168,14 @@ class Initiator:
         info = dict(device.info) if device else {}
         if not os.path.exists(str(info.get("conf", ""))):  # noqa: PTH110
             info.pop("conf", None)  # written by a container that has ended: rbd would fail without this file
-        if device and _is_another(device):
+        if device and is_another(device):
             info.pop("path", None)  # after a reboot this path may be a different disk
         if "path" in info:
             data["device_path"] = info["path"]  # NVMe-oF needs it to find its device
-        with _in_words("disconnect", connection):
+        with in_words("disconnect", connection):
             connector = self._connector(connection.protocol, data, execute=execute_flushing_briefly)
-            connector.disconnect_volume(data, info, force=force, ignore_errors=force)
-        if device and device.multipath and not _is_another(device):
+            connector.disconnect_volume(data, info, **how)
+        if device and device.multipath and not is_another(device):
             scsi.remove_map(device.path)
 
     def _detach_loop(self, connection: Connection, device: Device | None) -> None:
@@ -230,11 +241,13 @@ class Initiator:
     def _rescan(self, connection: Connection, device: Device, wanted: Bytes) -> Bytes:
         if device.file:
             return _take_over_size(device)
+        if isinstance(device, ForeignDevice) and stat.S_ISREG(os.stat(device.path).st_mode):  # noqa: PTH116
+            return Bytes(os.stat(device.path).st_size)  # noqa: PTH116
         if scsi.disks(device.path):
             scsi.rescan(device.path, wanted)
         elif connection.protocol not in PATHS:
             data = {**_own_copy(connection), "device_path": device.info.get("path", device.path)}
-            with _in_words("extend", connection):
+            with in_words("extend", connection):
                 self._connector(connection.protocol, data).extend_volume(data)
         return devices.size(device.path)
 
@@ -248,19 +261,33 @@ class Initiator:
     ) -> Connector:
         if protocol in PATHS:
             return LocalPath()
-        options: dict[str, Any] = {
-            "use_multipath": self._multipath,
-            "execute": execute,
-            "device_scan_attempts": self._scan_attempts,
-        }
+        options = self._shares.options(protocol, data) if protocol in SHARES else {}
+        return self._new_connector(protocol, {"execute": execute, **options})
+
+    def os_brick_connector(self, protocol: str, conn_info: dict[str, Any]) -> Any:
+        """os-brick's connector object for a program that calls it directly.
+
+        Args:
+            conn_info: the driver's connection info with the directory below which os-brick mounts shares (`mount_point_base`).
+
+        Raises:
+            Unsupported, HostError: as `connect`.
+        """
+        protocol = protocol.lower()
+        options = {"mount_type": protocol} if protocol in SHARES else {}
+        return self._new_connector(protocol, {"execute": execute, "conn": conn_info, **options})
+
+    def _new_connector(self, protocol: str, options: dict[str, Any]) -> Connector:
+        kind = loading.connector_class(protocol, lock_dir=self._lock_dir)
         if protocol == "rbd":
             options["do_local_attach"] = True
         if protocol == "iser":
             options["transport"] = "iser"
-        if protocol in SHARES:
-            options.update(self._shares.options(protocol, data))
-        connector: Connector = loading.connector_class(protocol, lock_dir=self._lock_dir)(
-            root_helper=self._root_helper, **options
+        connector: Connector = kind(
+            root_helper=self._root_helper,
+            use_multipath=self._multipath,
+            device_scan_attempts=self._scan_attempts,
+            **options,
         )
         if protocol in ("iscsi", "iser"):
             loading.poll_for_disks(connector)
@@ -330,14 +357,6 @@ def _own_copy(connection: Connection) -> dict[str, Any]:
     return data
 
 
-def _is_another(device: Device) -> bool:
-    """Whether the recorded path is a different device or does not exist."""
-    try:
-        return devices.identity(device.path) != device.wwid
-    except HostError:
-        return True
-
-
 def _too_small(connection: Connection, device: Device, size: Bytes, wanted: Bytes) -> DriverError:
     """The size of a file or local device is final; an array may report a new size late."""
     if size >= connection.size and (device.file or connection.protocol == "local"):
@@ -371,24 +390,3 @@ def _take_over_size(device: Device) -> Bytes:
             return devices.refresh_size(device.path)
     except OSError as error:
         raise HostError(f"cannot read the new size of {device.path}: {device.file}: {error.strerror}") from None
-
-
-@contextlib.contextmanager
-def _in_words(verb: str, connection: Connection) -> Iterator[None]:
-    """Raise os-brick's errors as HostError with its message. Hides the connection's secrets in errors and log."""
-    with redact.hiding(redact.secrets_in(connection.data)):
-        try:
-            yield
-        except DriverError:
-            raise
-        except Exception as error:
-            text = f"cannot {verb} volume {connection.volume_id} ({connection.protocol}): {_described(error)}"
-            raise HostError(redact.known(text)) from None
-
-
-def _described(error: Exception) -> str:
-    """A failed command in one line; other errors with their type, since the message is often empty."""
-    if hasattr(error, "exit_code") and hasattr(error, "cmd"):
-        output = (getattr(error, "stderr", "") or getattr(error, "stdout", "") or "").strip()
-        return f"{error.cmd}: exit code {error.exit_code}" + (f": {output}" if output else "")
-    return f"{type(error).__name__}: {error}"

@@ -98,3 +98,11 @@ class NewConnection(TypedDict, total=False):
     mountpoint: str | None
     use_multipath: bool | None
     device_scan_attempts: int | None
+
+
+class ConstructedConnection(NewConnection, total=False):
+    """Keyword arguments of `Connection`."""
+
+    volume_id: str
+    connector: Mapping[str, object] | None
+    connection_info: Mapping[str, object] | None

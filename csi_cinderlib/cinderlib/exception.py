@@ -6,12 +6,14 @@ that object as `resource`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from csi_cinderlib import errors
+from csi_cinderlib import brick, errors
+from csi_cinderlib.cinderlib import compatible_errors
+from csi_cinderlib.cinderlib.compatible_errors import Kinds
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.types import Connection, Snapshot, Volume
@@ -86,17 +88,31 @@ def _cinder() -> Any:
     return exception
 
 
+def brick_error() -> Kinds:
+    """The classes of a failure on this host that os-brick has not raised."""
+    return (brick.exception_class("BrickException"),)
+
+
+def no_device() -> Kinds:
+    """Those of an attach, which has no usable device then."""
+    return (_cinder().DeviceUnavailable, brick.exception_class("VolumeDeviceNotFound"))
+
+
 @contextmanager
-def about(resource: object) -> Iterator[None]:
+def about(resource: object, on_host: Callable[[], Kinds] = brick_error) -> Iterator[None]:
     """Translate errors for users of the library: to the driver's own exception, or to Cinder's for our refusals.
 
-    Other errors stay exceptions of `csi_cinderlib.errors`.
+    Other errors stay exceptions of `csi_cinderlib.errors`; where cinderlib raises an exception of another library, they are an
+    instance of that class as well (`compatible_errors`).
+
+    Args:
+        on_host: the classes of a HostError.
     """
     failure: Exception
     try:
         yield
     except errors.DriverError as error:
-        failure = _translate(error)
+        failure = _translate(error, on_host)
     except Exception as error:
         failure = error
     else:
@@ -105,19 +121,29 @@ def about(resource: object) -> Iterator[None]:
     raise failure
 
 
-def _translate(error: errors.DriverError) -> Exception:
+def _translate(error: errors.DriverError, on_host: Callable[[], Kinds]) -> Exception:
     if (of_driver := _of_driver(error)) is not None:
         return of_driver
-    if isinstance(error, errors.NotFound):
-        kinds = {"volume": "VolumeNotFound", "snapshot": "SnapshotNotFound", "attachment": "VolumeAttachmentNotFound"}
-        if error.kind in kinds:
-            key = "filter" if error.kind == "attachment" else f"{error.kind}_id"
-            not_found: Exception = getattr(_cinder(), kinds[error.kind])(**{key: error.id})
-            return not_found
-    if isinstance(error, errors.PreconditionFailed):
-        refusal: Exception = _cinder().InvalidVolume(reason=str(error))
-        return refusal
+    if isinstance(error, errors.HostError):
+        return compatible_errors.of_host(error, on_host)
+    for kind, translate in _TRANSLATIONS.items():
+        if isinstance(error, kind):
+            return translate(error)
     return error
+
+
+def _refusal(error: Any) -> Exception:
+    refusal: Exception = _cinder().InvalidVolume(reason=str(error))
+    return refusal
+
+
+def _not_found(error: Any) -> Exception:
+    kinds = {"volume": "VolumeNotFound", "snapshot": "SnapshotNotFound", "attachment": "VolumeAttachmentNotFound"}
+    if error.kind in kinds:
+        which = {"filter": f"id={error.id}"} if error.kind == "attachment" else {f"{error.kind}_id": error.id}
+        not_found: Exception = getattr(_cinder(), kinds[error.kind])(**which)
+        return not_found
+    return compatible_errors.missing(error) if error.kind == "back end" else error
 
 
 def _of_driver(error: errors.DriverError) -> Exception | None:
@@ -131,3 +157,14 @@ def _of_driver(error: errors.DriverError) -> Exception | None:
     if not isinstance(cause, Exception) or isinstance(cause, errors.DriverError):
         return None
     return cause if type(faults.translate("", cause)) is type(error) else None
+
+
+_TRANSLATIONS: Mapping[type[errors.DriverError], Callable[[Any], Exception]] = MappingProxyType(
+    {
+        errors.NotFound: _not_found,
+        errors.PreconditionFailed: _refusal,
+        errors.InvalidRequest: compatible_errors.invalid,
+        errors.Unsupported: compatible_errors.unsupported,
+        errors.StoreUnavailable: compatible_errors.store_unavailable,
+    }
+)

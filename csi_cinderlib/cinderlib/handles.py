@@ -81,6 +81,10 @@ class Handles:
             known = snapshot._volume._snapshots
             snapshot._volume._snapshots = [other for other in known if other.id != snapshot.id]
 
+    def connection_saved(self, connection: Connection) -> None:
+        if self._one_each:
+            self._connections.setdefault(connection.id, connection)
+
     def connection_deleted(self, connection: Connection) -> None:
         self._connections.pop(connection.id, None)
         if connection._volume is not None:

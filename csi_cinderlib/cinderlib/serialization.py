@@ -145,22 +145,23 @@ def attachment_record(data: Primitive, backend: str) -> Attachment:
     """The record of a connection from `Connection.json`. Its `connection_info` contains connection info, connector and device."""
     info = data.get("connection_info") or {}
     info = json_text.loads(info) if isinstance(info, str) else info
-    conn, connector = dict(info.get("conn") or {}), dict(info.get("connector") or {})
-    read_only = data.get("attach_mode") == "ro"
+    connector = info.get("connector") or data.get("connector") or {}
     record = Attachment(
         id=data["id"],
         volume_id=data["volume_id"],
         backend=backend,
         node_id=str(connector.get("host") or data.get("attached_host") or ""),
-        access_mode=AccessMode.SINGLE_NODE_READER_ONLY if read_only else AccessMode.SINGLE_NODE_WRITER,
-        read_only=read_only,
+        access_mode=AccessMode.SINGLE_NODE_WRITER,
         status=Status.AVAILABLE,
-        connector=connector,
-        connection_info=conn,
         created_at=_moment(data.get("created_at")),
     )
     given = {name: data[name] for name in connection_record.COLUMNS if data.get(name)}
-    return connection_record.changed(record, {"device": info.get("device"), **given})
+    whole = {**info, "connector": connector}
+    return connection_record.changed(record, {"connection_info": whole, **given, **_mode(data)})
+
+
+def _mode(data: Primitive) -> dict[str, Any]:
+    return {"attach_mode": data["attach_mode"]} if data.get("attach_mode") in ("ro", "rw") else {}
 
 
 def _rest(data: Primitive) -> dict[str, Any]:

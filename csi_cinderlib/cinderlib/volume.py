@@ -15,6 +15,7 @@ from csi_cinderlib.cinderlib.class_attributes import Late, ovo_class
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.fields import VolumeFields
 from csi_cinderlib.cinderlib.handle import NamedObject, columns, let_go, new_status, now, tenant, updated_volume
+from csi_cinderlib.cinderlib.properties import get_connector_properties
 from csi_cinderlib.cinderlib.results import JsonSource
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.errors import InUse, InvalidRequest, NotFound
@@ -54,7 +55,8 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
             pool_name = pool_name or backend_or_vol._record.pool
             backend_or_vol = default.loaded_backend(backend_or_vol.backend)
         backend = default.loaded_backend(backend_or_vol)
-        record = _record(backend._library, backend, pool_name or "", fields)
+        with exception.about(None):
+            record = _record(backend._library, backend, pool_name or "", fields)
         self._begin(backend._library, record, backend)
         self._snapshots: list[Snapshot] | None = []
         self._connections: list[Connection] | None = []
@@ -238,8 +240,8 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
         """Export the volume to the host with these connector properties.
 
         Args:
-            ovo_fields: `id`, `attach_mode` (`rw` or `ro`), `attached_host`, `instance_uuid` and `mountpoint`, which are stored;
-                `use_multipath` and `device_scan_attempts`, for the attachment.
+            ovo_fields: `id`, `attach_mode` (`rw` or `ro`), `attached_host`, `instance_uuid`, `mountpoint`, `attach_status`,
+                `attach_time` and `detach_time`, which are stored; `use_multipath` and `device_scan_attempts`, for the attachment.
 
         Raises:
             InvalidRequest: a field is not supported.
@@ -279,11 +281,12 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
         """Connect the volume to this host and attach it. `path` of the returned connection is the block device."""
         configuration = default.loaded_backend(self.backend).driver.configuration
         connection = self.connect(
-            brick.connector_properties(
-                host=self._library.host_name,
-                ip=str(self._library.cinder_options.get("my_ip") or ""),
+            get_connector_properties(
+                self._library._root_helper,
+                str(self._library.cinder_options.get("my_ip") or ""),
                 multipath=bool(configuration.safe_get("use_multipath_for_image_xfer")),
                 enforce_multipath=bool(configuration.safe_get("enforce_multipath_for_image_xfer")),
+                host=self._library.host_name,
             )
         )
         try:
@@ -297,22 +300,24 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
         """Undo `attach`.
 
         Args:
-            force: disconnect even if the device cannot be flushed.
-            ignore_errors: do not raise the error of the flush.
+            force: disconnect even if the device cannot be flushed. The data that was not flushed is lost.
+            ignore_errors: with `force`, do not raise errors.
+
+        Raises:
+            os_brick.exception.ExceptionChainer: with `force`, all errors.
+            os_brick.exception.BrickException: without `force`, the first error, by os-brick's own class.
         """
         connection = self.local_attach
         if connection is None:
             raise exception.NotLocal(self.id)
-        failure: Exception | None = None
-        try:
-            connection.detach(force, ignore_errors)
-        except Exception as error:
-            if not force:
-                raise
-            failure = error
-        connection.disconnect(force)
-        if failure and not ignore_errors:
-            raise failure
+        errors = brick.exception_chainer()
+        with contextlib.suppress(*(Exception,) if force else ()):
+            connection.detach(force, ignore_errors, errors)
+        with exception.about(self):
+            with errors.context(force, "Unable to disconnect"):
+                connection.disconnect(force)
+            if errors and not ignore_errors:
+                raise errors
 
     def cleanup(self) -> None:
         """Detach the volume from this host and disconnect all hosts. Other hosts must detach it themselves."""

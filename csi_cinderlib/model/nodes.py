@@ -31,6 +31,7 @@ KEYS = {
     "enforce_multipath": "e",
     "system uuid": "s",
     "uuid": "o",
+    "sdc_guid": "g",
     "found_dsc": "f",
     "do_local_attach": "l",
     "mountpoint": "a",

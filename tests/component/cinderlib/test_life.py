@@ -111,7 +111,7 @@ def test_what_only_the_user_knows_of_a_connection_is_kept(backend: Backend, libr
     ("field", "value", "problem"),
     [
         ("attach_mod", "ro", "unsupported field of a connection; supported: attach_mode"),
-        ("attach_status", "attached", "unsupported field"),
+        ("volume_id", "another", "unsupported field"),
         ("connection_info", {}, "unsupported field"),
         ("attach_mode", "rx", "must be ro or rw"),
         ("device_scan_attempts", 0, "at least 1"),

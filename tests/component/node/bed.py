@@ -164,7 +164,14 @@ class WatchedInitiator(Initiator):
         self.calls.append(f"give up {device.path}")
         super().give_up(device)
 
-    def disconnect(self, connection: Connection, device: Device | None = None, *, force: bool = False) -> None:
+    def disconnect(
+        self,
+        connection: Connection,
+        device: Device | None = None,
+        *,
+        force: bool = False,
+        ignore_errors: bool | None = None,
+    ) -> None:
         self.calls.append(f"disconnect {device.path if device else '?'}{' by force' if force else ''}")
         super().disconnect(connection, device, force=force)
 

@@ -232,7 +232,14 @@ class UnreachableInitiator(Initiator):
     def connect(self, connection: Connection) -> Device:
         raise HostError(f"connecting {connection.volume_id}: no route")
 
-    def disconnect(self, connection: Connection, device: Device | None = None, *, force: bool = False) -> None:
+    def disconnect(
+        self,
+        connection: Connection,
+        device: Device | None = None,
+        *,
+        force: bool = False,
+        ignore_errors: bool | None = None,
+    ) -> None:
         raise HostError(f"disconnecting {connection.volume_id}: no route")
 
 
