@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 from csi_cinderlib import brick
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import connection_record, default, exception
-from csi_cinderlib.cinderlib.arguments import NewConnection
+from csi_cinderlib.cinderlib.attributes import ConnectionFields, MaybeNone
 from csi_cinderlib.cinderlib.class_attributes import Late, ovo_class
-from csi_cinderlib.cinderlib.fields import ConnectionFields, MaybeNone
 from csi_cinderlib.cinderlib.handle import Object, let_go
+from csi_cinderlib.cinderlib.keywords import NewConnection
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
 from csi_cinderlib.cinderlib.results import Attached, ConnectionInfo, ConnectorProperties, Device, JsonSource
 from csi_cinderlib.errors import NotFound, PreconditionFailed
