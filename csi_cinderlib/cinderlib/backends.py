@@ -10,9 +10,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from csi_cinderlib.cinderlib import default, drivers, exception
-from csi_cinderlib.cinderlib.arguments import NewVolume
+from csi_cinderlib.cinderlib.attributes import DriverFields, MaybeName
 from csi_cinderlib.cinderlib.class_attributes import OfSetUp
-from csi_cinderlib.cinderlib.fields import DriverFields, MaybeName
+from csi_cinderlib.cinderlib.keywords import NewVolume
 from csi_cinderlib.cinderlib.results import DriverDescription, Json, JsonSource, Stats
 from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.config.settings import BackendSettings
@@ -108,7 +108,7 @@ class Backend(DriverFields):
         """The Cinder driver."""
         return self.core.driver
 
-    if not TYPE_CHECKING:  # type checkers know the attributes from `fields`
+    if not TYPE_CHECKING:  # type checkers know the names in `attributes`
 
         def __getattr__(self, name: str) -> Any:
             """Attributes of the driver, as in cinderlib."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from csi_cinderlib import brick
 from csi_cinderlib.cinderlib import connection_device, connection_record, default, exception
-from csi_cinderlib.cinderlib.arguments import ConstructedConnection, NewConnection
+from csi_cinderlib.cinderlib.attributes import MaybeNone
 from csi_cinderlib.cinderlib.class_attributes import Late, ovo_class
 from csi_cinderlib.cinderlib.connection_values import ConnectionValues
-from csi_cinderlib.cinderlib.fields import MaybeNone
 from csi_cinderlib.cinderlib.handle import let_go
+from csi_cinderlib.cinderlib.keywords import ConstructedConnection, NewConnection
 from csi_cinderlib.cinderlib.results import JsonSource
 from csi_cinderlib.errors import NotFound, PreconditionFailed
 from csi_cinderlib.model import connection as connections

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from csi_cinderlib import brick
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import connection_record, exception
-from csi_cinderlib.cinderlib.fields import ConnectionFields, MaybeNone
+from csi_cinderlib.cinderlib.attributes import ConnectionFields, MaybeNone
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
 from csi_cinderlib.cinderlib.results import Attached, ConnectionInfo, ConnectorProperties, Device
 from csi_cinderlib.model.records import Attachment

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import class_attributes, exception
-from csi_cinderlib.cinderlib.fields import MaybeName
+from csi_cinderlib.cinderlib.attributes import MaybeName
 from csi_cinderlib.cinderlib.results import Json
 from csi_cinderlib.errors import AlreadyExists, DriverError, InvalidRequest, NotFound
 from csi_cinderlib.model import times
@@ -78,7 +78,7 @@ class Object(Generic[T]):
     def _versioned(self) -> Any:
         raise NotImplementedError
 
-    if not TYPE_CHECKING:  # type checkers know the attributes from `fields`
+    if not TYPE_CHECKING:  # type checkers know the names in `attributes`
 
         def __getattr__(self, name: str) -> Any:
             """Fields of Cinder's object, as documented for cinderlib."""

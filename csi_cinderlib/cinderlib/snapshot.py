@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import default, exception
-from csi_cinderlib.cinderlib.arguments import CopiedVolume, SnapshotArguments
+from csi_cinderlib.cinderlib.attributes import SnapshotFields
 from csi_cinderlib.cinderlib.class_attributes import Late, ovo_class
-from csi_cinderlib.cinderlib.fields import SnapshotFields
 from csi_cinderlib.cinderlib.handle import NamedObject, columns, new_status, now, tenant, updated_snapshot
+from csi_cinderlib.cinderlib.keywords import CopiedVolume, SnapshotArguments
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
 from csi_cinderlib.cinderlib.results import JsonSource
 from csi_cinderlib.model import records

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 from csi_cinderlib import brick
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import connection_record, default, exception
-from csi_cinderlib.cinderlib.arguments import CopiedVolume, NewConnection, NewSnapshot, VolumeArguments
+from csi_cinderlib.cinderlib.attributes import VolumeFields
 from csi_cinderlib.cinderlib.class_attributes import Late, ovo_class
 from csi_cinderlib.cinderlib.connection import Connection
-from csi_cinderlib.cinderlib.fields import VolumeFields
 from csi_cinderlib.cinderlib.handle import NamedObject, columns, let_go, new_status, now, tenant, updated_volume
+from csi_cinderlib.cinderlib.keywords import CopiedVolume, NewConnection, NewSnapshot, VolumeArguments
 from csi_cinderlib.cinderlib.properties import get_connector_properties
 from csi_cinderlib.cinderlib.results import JsonSource
 from csi_cinderlib.cinderlib.snapshot import Snapshot

@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any, get_args, get_overloads, get_type_hints, is_typeddict
 
 import csi_cinderlib.cinderlib as library
-from csi_cinderlib.cinderlib import arguments, exception, fields, results
+from csi_cinderlib.cinderlib import attributes, exception, keywords, results
 from scripts.generate import docstrings
 from scripts.generate.markdown import one_line, prose
 
 _CLASSES = ("Backend", "Volume", "Snapshot", "Connection", "Library", "KeyValue")
 
 _FIELDS = {
-    "Volume": fields.VolumeFields,
-    "Snapshot": fields.SnapshotFields,
-    "Connection": fields.ConnectionFields,
-    "Backend": fields.DriverFields,
+    "Volume": attributes.VolumeFields,
+    "Snapshot": attributes.SnapshotFields,
+    "Connection": attributes.ConnectionFields,
+    "Backend": attributes.DriverFields,
 }
 _OF = {
     "Volume": "Cinder's volume",
@@ -54,7 +54,7 @@ def _fields() -> Iterator[str]:
 
 
 def _dictionaries() -> Iterator[str]:
-    for title, module in (("Dictionaries", results), ("Keyword arguments", arguments)):
+    for title, module in (("Dictionaries", results), ("Keyword arguments", keywords)):
         yield f"## {title}\n\n{docstrings.parse(module).to_markdown()}\n"
         for name, cls in vars(module).items():
             if getattr(cls, "__module__", "") == module.__name__ and not name.startswith("_"):

@@ -8,7 +8,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import csi_cinderlib.cinderlib as cinderlib
-from csi_cinderlib.cinderlib import arguments, default, exception, fields, objects, persistence, results, serialization
+from csi_cinderlib.cinderlib import (
+    attributes,
+    default,
+    exception,
+    keywords,
+    objects,
+    persistence,
+    results,
+    serialization,
+)
 
 _UNTYPED = re.compile(r"\b(?:Any|MaybeNone|MaybeName|Json\w*)\b")
 JSON = "JSON is text, numbers and mappings of them, at any depth; `Any` as in `json.loads`"
@@ -72,7 +81,7 @@ def of_class(kind: type) -> Iterator[tuple[str, str]]:
 
 
 def public_classes() -> set[type]:
-    modules = (cinderlib, objects, persistence, exception, fields, arguments, results)
+    modules = (cinderlib, objects, persistence, exception, attributes, keywords, results)
     found = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
     return {base for kind in found for base in kind.__mro__ if base.__module__.startswith("csi_cinderlib.cinderlib")}
 

@@ -51,7 +51,7 @@ class Times:
 
 
 class VolumeFields(Times):
-    """The fields of Cinder's volume. Set them on `_ovo`; `save` stores them."""
+    """The fields of Cinder's volume."""
 
     ec2_id: str | None
     user_id: str
@@ -107,7 +107,7 @@ class VolumeFields(Times):
 
 
 class SnapshotFields(Times):
-    """The fields of Cinder's snapshot. Set them on `_ovo`; `save` stores them."""
+    """The fields of Cinder's snapshot."""
 
     user_id: str
     project_id: str
@@ -135,7 +135,7 @@ class SnapshotFields(Times):
 
 
 class ConnectionFields(Times):
-    """The fields of Cinder's attachment. Set them on `_ovo`; `save` stores them."""
+    """The fields of Cinder's attachment."""
 
     instance_uuid: str | None
     attached_host: str | None

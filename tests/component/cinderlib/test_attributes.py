@@ -12,18 +12,18 @@ import pytest
 
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinder.runtime import load_cinder
-from csi_cinderlib.cinderlib import Connection, Library, Snapshot, Volume, arguments, fields, results
+from csi_cinderlib.cinderlib import Connection, Library, Snapshot, Volume, attributes, keywords, results
 from csi_cinderlib.cinderlib.handle import NamedObject, columns
 from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.model import records
 from tests.component.cinderlib.conftest import CONNECTOR, NOTHING
 
 OBJECTS = {
-    "Volume": (Volume, fields.VolumeFields),
-    "Snapshot": (Snapshot, fields.SnapshotFields),
-    "VolumeAttachment": (Connection, fields.ConnectionFields),
-    "VolumeType": (fields.VolumeType, fields.VolumeType),
-    "QualityOfServiceSpecs": (fields.QosSpecs, fields.QosSpecs),
+    "Volume": (Volume, attributes.VolumeFields),
+    "Snapshot": (Snapshot, attributes.SnapshotFields),
+    "VolumeAttachment": (Connection, attributes.ConnectionFields),
+    "VolumeType": (attributes.VolumeType, attributes.VolumeType),
+    "QualityOfServiceSpecs": (attributes.QosSpecs, attributes.QosSpecs),
 }
 """By Cinder's class: the class of the library, and the declarations."""
 NOT_DECLARED = {
@@ -56,8 +56,8 @@ TYPES: dict[str, Any] = {
     "ListOfStringsField": list[str],
 }
 OF_OBJECTS: dict[str, Any] = {
-    "volume_type": fields.VolumeType,
-    "qos_specs": fields.QosSpecs,
+    "volume_type": attributes.VolumeType,
+    "qos_specs": attributes.QosSpecs,
     "volume_attachment": Any,
 }
 """Other fields that hold an object of Cinder are declared as `object`: the library never sets them."""
@@ -78,7 +78,7 @@ def expected(kind: str, name: str, field: Any) -> Any:
     """The type to declare for a field of Cinder's object."""
     base = TYPES.get(type(field).__name__) or OF_OBJECTS.get(name, object)
     if name in ("volume_type", "qos_specs"):
-        return base | fields.MaybeNone
+        return base | attributes.MaybeNone
     may_be_none = field.nullable and name not in ALWAYS_SET[kind].split() and base is not Any
     return base | None if may_be_none else base
 
@@ -113,7 +113,7 @@ def used(library: Library) -> Iterator[tuple[Any, ...]]:
 
 def test_a_field_that_is_declared_without_none_has_a_value(used: tuple[Any, ...]) -> None:
     for thing in used[:-1]:
-        hints = get_type_hints(next(base for base in type(thing).__mro__ if base.__module__ == fields.__name__))
+        hints = get_type_hints(next(base for base in type(thing).__mro__ if base.__module__ == attributes.__name__))
         empty = [name for name, hint in hints.items() if getattr(thing, name) is None and not accepts_none(hint)]
         assert empty == [], thing
     volume_type = used[0].volume_type
@@ -126,15 +126,15 @@ def accepts_none(hint: Any) -> bool:
 
 def test_a_driver_has_the_declared_attributes(used: tuple[Any, ...]) -> None:
     backend = used[-1]
-    hints = get_type_hints(fields.DriverFields)
+    hints = get_type_hints(attributes.DriverFields)
     assert [name for name in hints if not hasattr(backend.driver, name)] == []
     assert (backend.initialized, backend.get_version(), backend.configuration.safe_get("none")) == (True, "1.0", None)
 
 
 def test_values_that_a_caller_may_give_are_declared() -> None:
     own = {"name", "description", "extra_specs", "qos_specs", "size", "bootable"}
-    of_volume = set(get_type_hints(arguments.VolumeArguments))
-    of_snapshot = set(get_type_hints(arguments.SnapshotArguments))
+    of_volume = set(get_type_hints(keywords.VolumeArguments))
+    of_snapshot = set(get_type_hints(keywords.SnapshotArguments))
     assert of_volume == versioned.settable(records.Volume) | own
     assert of_snapshot == versioned.settable(records.Snapshot) | {"name", "description"}
 
