@@ -7,9 +7,12 @@ attributes are available from `_ovo` and `driver`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from csi_cinderlib.cinderlib.types import Backend, Persistence
 
 MaybeNone: TypeAlias = Any  # the `type` statement needs Python 3.12
 """In a union, for a value that is None in a case that callers usually exclude, as in typeshed: no check for None is required."""
@@ -157,6 +160,22 @@ class Configuration(Protocol):
 
     def __getattr__(self, name: str) -> Any:
         """The value of an option. Raises cfg.NoSuchOptError."""
+
+
+class SetUpAttributes:
+    """The attributes of the class `Backend` that read the set-up. Before it, they are None, and `backends` is empty."""
+
+    backends: ClassVar[Mapping[str, Backend]]
+    """The back ends of the set-up, by name."""
+    persistence: ClassVar[Persistence]
+    """Its metadata."""
+    fail_on_missing_backend: ClassVar[bool]
+    output_all_backend_info: ClassVar[bool]
+    project_id: ClassVar[str]
+    user_id: ClassVar[str]
+    non_uuid_ids: ClassVar[bool]
+    im_root: ClassVar[bool]
+    global_initialization: ClassVar[bool]
 
 
 class DriverFields:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from csi_cinderlib import brick
 from csi_cinderlib.cinderlib import connection_device, connection_record, default, exception
 from csi_cinderlib.cinderlib.attributes import MaybeNone
-from csi_cinderlib.cinderlib.class_attributes import Late, ovo_class
+from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.connection_values import ConnectionValues
 from csi_cinderlib.cinderlib.handle import let_go
 from csi_cinderlib.cinderlib.keywords import ConstructedConnection, NewConnection
@@ -41,7 +41,7 @@ class Connection(ConnectionValues):
         InvalidRequest: a field is not supported.
     """
 
-    OVO_CLASS: Late[Any] = ovo_class("VolumeAttachment")
+    OVO_CLASS: ClassVar[Any] = ovo_class("VolumeAttachment")
     _connector: tuple[tuple[Any, ...], Any]
     """os-brick's connector with the values that it was made from."""
 

@@ -36,14 +36,20 @@ class Object(Generic[T]):
 
     SIMPLE_JSON_IGNORE: ClassVar[tuple[str, ...]] = ()
     LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ()
-    CONTEXT: class_attributes.Late[Any] = class_attributes.Late(class_attributes.context)
-    """Cinder's context, for direct calls of a driver."""
-    backend_class: class_attributes.Late[type[Backend]] = class_attributes.Late(class_attributes.backend_class)
-    persistence: class_attributes.OfSetUp[Persistence] = class_attributes.OfSetUp("persistence")
-    """The metadata of the set-up; None before it."""
+    if TYPE_CHECKING:
+        CONTEXT: ClassVar[Any]
+        backend_class: ClassVar[type[Backend]]
+        persistence: ClassVar[Persistence]
+    else:
+        CONTEXT = class_attributes.Late(class_attributes.context)
+        """Cinder's context, for direct calls of a driver."""
+        backend_class = class_attributes.Late(class_attributes.backend_class)
+        persistence = class_attributes.OfSetUp("persistence")
+        """The metadata of the set-up; None before it."""
 
     def __init__(self, library: Library, record: T, backend: Backend | str) -> None:
         self._library = library
+        library.objects[id(self)] = self
         self._record: T = record
         self._backend = backend
         self._object: Any = None
@@ -132,6 +138,11 @@ class Object(Generic[T]):
 
     def _store_all(self) -> T:
         return self._put(self._record)
+
+    def _leave_store(self) -> None:
+        """The set-up has changed its store: if the new one does not contain the record, the next operation stores it."""
+        if self._outcome != "deleted":
+            self._record = replace(self._record, revision="")
 
     def _put(self, record: T) -> T:
         """Create or overwrite the stored record, for a record loaded from JSON."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import default, exception
 from csi_cinderlib.cinderlib.attributes import SnapshotFields
-from csi_cinderlib.cinderlib.class_attributes import Late, ovo_class
+from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.handle import NamedObject, columns, new_status, now, tenant, updated_snapshot
 from csi_cinderlib.cinderlib.keywords import CopiedVolume, SnapshotArguments
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
@@ -28,7 +28,7 @@ class Snapshot(SnapshotFields, LazyVolumeAttr[records.Snapshot], NamedObject[rec
         kwargs: `id`, `name`, `description`, `metadata`, and any other field of Cinder's snapshot.
     """
 
-    OVO_CLASS: Late[Any] = ovo_class("Snapshot")
+    OVO_CLASS: ClassVar[Any] = ovo_class("Snapshot")
 
     def __init__(self, volume: Volume, **kwargs: Unpack[SnapshotArguments]) -> None:
         fields = dict(kwargs)

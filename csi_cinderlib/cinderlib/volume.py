@@ -11,7 +11,7 @@ from csi_cinderlib import brick
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import connection_record, default, exception
 from csi_cinderlib.cinderlib.attributes import VolumeFields
-from csi_cinderlib.cinderlib.class_attributes import Late, ovo_class
+from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.handle import NamedObject, columns, let_go, new_status, now, tenant, updated_volume
 from csi_cinderlib.cinderlib.keywords import CopiedVolume, NewConnection, NewSnapshot, VolumeArguments
@@ -42,7 +42,7 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
             Cinder's volume.
     """
 
-    OVO_CLASS: Late[Any] = ovo_class("Volume")
+    OVO_CLASS: ClassVar[Any] = ovo_class("Volume")
     SIMPLE_JSON_IGNORE: ClassVar[tuple[str, ...]] = ("snapshots", "volume_attachment")
     LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ("snapshots", "connections")
 
