@@ -75,6 +75,7 @@ requirements: $(VENV) ## Lock the newest versions that pyproject.toml allows
 
 tools: $(VENV) .venv/.packages-test ## Build or download the programs that the tests run, into the cache (once; 15 minutes)
 	@$(BIN)/python -m tools
+	@$(BIN)/python -m tests.installation
 
 clean: ## Remove the files of builds and tests from the tree
 	@rm -rf build dist mutants .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

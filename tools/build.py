@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from tools import catalogue, go
-from tools.catalogue import DebianFiles, GoFiles, GoProgram, Tool
+from tools import catalogue, go, python
+from tools.catalogue import DebianFiles, GoFiles, GoProgram, PythonSource, Tool
 from tools.lookup import reason_file
 from tools.outcome import BuildFailed, Unobtainable
 
@@ -135,6 +135,8 @@ def download(tool: Tool, result: Path, work: Path) -> None:
         go.download(catalogue.MODULES / tool.module, scratch=work)
     elif isinstance(tool, GoFiles):
         _download_files(tool, result, work)
+    elif isinstance(tool, PythonSource):
+        python.unpack_source(tool.requirements, result, work)
     else:
         _run_script(tool, result)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = ROOT / "tools" / "modules"
 DEBIAN = ROOT / "tools" / "debian"
+SOURCES = ROOT / "tools" / "sources"
 
 _REQUIREMENT = re.compile(r"^(?:require )?\t?(\S+) (v\S+)(?: // indirect)?$", re.MULTILINE)
 _GO = re.compile(r"^go (\d+)\.(\d+)", re.MULTILINE)
@@ -95,7 +96,26 @@ class DebianFiles:
         return _folder(self.name, "", *_contents(DEBIAN, self.name, "unpack"), *place)
 
 
-Tool = GoProgram | GoFiles | DebianFiles
+@dataclass(frozen=True, slots=True)
+class PythonSource:
+    """The unpacked source distribution of a Python package, which tools/sources/NAME.txt locks. It is not installed."""
+
+    name: str
+
+    @property
+    def requirements(self) -> Path:
+        return SOURCES / f"{self.name}.txt"
+
+    @property
+    def version(self) -> str:
+        return self.requirements.read_text().split()[0].partition("==")[2]
+
+    @property
+    def folder(self) -> Path:
+        return _folder(self.name, self.version, self.requirements.read_text())
+
+
+Tool = GoProgram | GoFiles | DebianFiles | PythonSource
 
 
 def _version(module: str, package: str) -> str:
@@ -143,6 +163,7 @@ def _sidecar(name: str, repository: str, major: int) -> GoProgram:
 _SNAPSHOT_CLIENT = "github.com/kubernetes-csi/external-snapshotter/client/v8"
 
 _TEST: tuple[Tool, ...] = (
+    PythonSource("cinderlib"),
     GoFiles("csi-specification", "csi-specification", "github.com/container-storage-interface/spec", "csi.proto"),
     GoFiles("snapshot-definitions", "snapshot-definitions", _SNAPSHOT_CLIENT, "config/crd/snapshot.storage*.yaml"),
     GoProgram("csi-sanity", "csi-sanity", "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity"),
@@ -155,6 +176,7 @@ _TEST: tuple[Tool, ...] = (
     DebianFiles("mysql-server"),
 )
 _CLUSTER_TEST: tuple[Tool, ...] = (
+    PythonSource("cinderlib"),
     *_TEST,
     _kubernetes("kube-controller-manager"),
     _kubernetes("kube-scheduler"),

@@ -26,6 +26,7 @@ from csi_cinderlib.cinder.patches import PATCHES
 from csi_cinderlib.cinder.work import Routes
 from csi_cinderlib.concurrency import LateLock
 from csi_cinderlib.config import option_paths
+from csi_cinderlib.config.installation import require_cinder
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.model.records import NOTHING
@@ -85,6 +86,7 @@ def load_cinder() -> None:
     with _process.guard:
         if _process.imported:
             return
+        require_cinder()
         with standins.collected_late(), _logging_left_alone():
             PATCHES[0].apply()
             with green.imports():

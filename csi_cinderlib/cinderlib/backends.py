@@ -6,11 +6,14 @@ import json as json_text
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from csi_cinderlib.cinderlib import default, drivers, exception, references
+from csi_cinderlib.cinderlib.attributes import DriverFields, MaybeName, SetUpAttributes
 from csi_cinderlib.cinderlib.class_attributes import BackendClass, GlobalSetup, IsSetUp, OfSetUp
 from csi_cinderlib.cinderlib.forks import abandon
+from csi_cinderlib.cinderlib.keywords import NewVolume
+from csi_cinderlib.cinderlib.results import DriverDescription, Json, JsonSource, Stats
 from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.lifecycle.local import LocalBackend as Core
@@ -32,7 +35,7 @@ def _replace_persistence(library: Library, persistence: Any) -> None:
         library.set_persistence({"storage": persistence})
 
 
-class Backend(metaclass=BackendClass):
+class Backend(SetUpAttributes, DriverFields, metaclass=BackendClass):
     """A storage back end: a Cinder driver that is set up.
 
     The same name with the same options returns the same object. A derived class may extend it: it is created in `__init__`.
@@ -48,19 +51,20 @@ class Backend(metaclass=BackendClass):
         BackendUnavailable: the storage does not respond.
     """
 
-    backends = OfSetUp("backends", MappingProxyType({}))
-    """The back ends of the set-up, by name."""
-    persistence = OfSetUp("persistence", change=_replace_persistence)
-    """Its metadata store."""
-    fail_on_missing_backend = OfSetUp("fail_on_missing_backend")
-    output_all_backend_info = OfSetUp("output_all_backend_info")
-    project_id = OfSetUp("project_id")
-    user_id = OfSetUp("user_id")
-    non_uuid_ids = OfSetUp("non_uuid_ids")
-    global_initialization = IsSetUp()
-    """Whether there is a set-up. Set it to False to call `setup` again."""
-    im_root = OfSetUp("im_root")
-    """Whether this process runs as root and needs no `root_helper`."""
+    if not TYPE_CHECKING:  # declared in `SetUpAttributes`
+        backends = OfSetUp("backends", MappingProxyType({}))
+        """The back ends of the set-up, by name."""
+        persistence = OfSetUp("persistence", change=_replace_persistence)
+        """Its metadata store."""
+        fail_on_missing_backend = OfSetUp("fail_on_missing_backend")
+        output_all_backend_info = OfSetUp("output_all_backend_info")
+        project_id = OfSetUp("project_id")
+        user_id = OfSetUp("user_id")
+        non_uuid_ids = OfSetUp("non_uuid_ids")
+        global_initialization = IsSetUp()
+        """Whether there is a set-up. Set it to False to call `setup` again."""
+        im_root = OfSetUp("im_root")
+        """Whether this process runs as root and needs no `root_helper`."""
 
     _library: Library
     _cfg: Mapping[str, Any]
@@ -70,9 +74,9 @@ class Backend(metaclass=BackendClass):
     _core: Core | None = None
     """None in a forked child before its first use."""
     _volumes: list[Volume] | None = None
-    _stats: dict[str, Any] | None = None
+    _stats: Stats | None = None
 
-    def __init__(self, volume_backend_name: str, **driver_cfg: Any) -> None:
+    def __init__(self, volume_backend_name: str, **driver_cfg: object) -> None:
         self._cfg = dict(driver_cfg)
         self._volumes = self._stats = None
         known = {**self._library.cinder_options, **driver_cfg}
@@ -135,7 +139,7 @@ class Backend(metaclass=BackendClass):
     global_setup = GlobalSetup()
 
     @classmethod
-    def set_persistence(cls, persistence_config: Mapping[str, Any] | None) -> None:
+    def set_persistence(cls, persistence_config: Mapping[str, object] | None) -> None:
         """Change the metadata store of the process-wide set-up; see `Library.set_persistence`."""
         default.library().set_persistence(persistence_config)
 
@@ -150,11 +154,13 @@ class Backend(metaclass=BackendClass):
         """The Cinder driver."""
         return self.core.driver
 
-    def __getattr__(self, name: str) -> Any:
-        """Attributes of the driver, as in cinderlib."""
-        if name.startswith("_") or name == "core":
-            raise AttributeError(name)
-        return getattr(self.driver, name)
+    if not TYPE_CHECKING:  # type checkers know the names in `attributes`
+
+        def __getattr__(self, name: str) -> Any:
+            """Attributes of the driver, as in cinderlib."""
+            if name.startswith("_") or name == "core":
+                raise AttributeError(name)
+            return getattr(self.driver, name)
 
     def __repr__(self) -> str:
         return f"<cinderlib.Backend {self.id}>"
@@ -163,14 +169,14 @@ class Backend(metaclass=BackendClass):
     def pool_names(self) -> tuple[str, ...]:
         return tuple(pool["pool_name"] for pool in self.stats()["pools"])
 
-    def stats(self, refresh: bool = False) -> dict[str, Any]:
+    def stats(self, refresh: bool = False) -> Stats:
         """The driver's report, updated with `refresh`. If it has no pools, a pool with the back end's name is added."""
         if refresh or self._stats is None:
             with exception.about(self):
                 self._stats = _with_pools(self.core.stats(refresh=bool(refresh)).raw, self.id)
         return self._stats
 
-    def validate_connector(self, connector_dict: Mapping[str, Any]) -> None:
+    def validate_connector(self, connector_dict: Mapping[str, object]) -> None:
         """Raises Cinder's InvalidConnectorException if a host with these connector properties cannot reach the back end."""
         with exception.about(self):
             self.core.validate_connector(connector_dict)
@@ -194,7 +200,7 @@ class Backend(metaclass=BackendClass):
             self._volumes = self.volumes_filtered()
 
     def create_volume(
-        self, size: int, name: str = "", description: str = "", bootable: bool = False, **kwargs: Any
+        self, size: int, name: str = "", description: str = "", bootable: bool = False, **kwargs: Unpack[NewVolume]
     ) -> Volume:
         """Create a volume.
 
@@ -209,23 +215,23 @@ class Backend(metaclass=BackendClass):
     # --- JSON
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Json:
         """The name; with `output_all_backend_info` the whole configuration, including passwords."""
         name = {"volume_backend_name": self.id}
         return {**self._cfg, **name} if self.output_all_backend_info else name
 
-    def _described(self, how: str) -> dict[str, Any]:
+    def _described(self, how: str) -> Json:
         volumes = [getattr(volume, how) for volume in self.volumes]
         for volume in volumes:
             volume["backend"] = {"volume_backend_name": self.id}  # the whole configuration appears only once
         return {"class": "Backend", "backend": self.config, "volumes": volumes}
 
     @property
-    def json(self) -> dict[str, Any]:
+    def json(self) -> Json:
         return self._described("json")
 
     @property
-    def dump(self) -> dict[str, Any]:
+    def dump(self) -> Json:
         """`json`, after loading everything."""
         return self._described("dump")
 
@@ -238,17 +244,17 @@ class Backend(metaclass=BackendClass):
         return json_text.dumps(self.dump)
 
     @classmethod
-    def load(cls, json_src: Mapping[str, Any] | str, save: bool = False) -> Backend | str:
+    def load(cls, json_src: JsonSource, save: bool = False) -> Backend | MaybeName:
         """Load a back end and its volumes from the output of `json` or `dump`, as text or parsed."""
         return default.library().load_backend(json_src, save=save, cls=cls)
 
     @classmethod
-    def load_backend(cls, backend_data: Mapping[str, Any]) -> Backend | str:
+    def load_backend(cls, backend_data: Json) -> Backend | MaybeName:
         """A back end by its name or its whole configuration."""
         return default.library().backend_of(backend_data, cls)
 
     @staticmethod
-    def list_supported_drivers(output_version: int = 1) -> dict[str, Any]:
+    def list_supported_drivers(output_version: int = 1) -> dict[str, DriverDescription]:
         """See `drivers.list_supported_drivers`."""
         return drivers.list_supported_drivers(output_version)
 
@@ -263,10 +269,10 @@ class Backend(metaclass=BackendClass):
             self._volumes = [known for known in self._volumes if known.id != volume.id]
 
 
-def _with_pools(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _with_pools(raw: Mapping[str, Any], name: str) -> Stats:
     stats = {key: value for key, value in raw.items() if key not in _OURS}
     if not stats.get("pools"):
         stats["pools"] = [
             {**{key: value for key, value in stats.items() if key not in _NOT_OF_A_POOL | {"pools"}}, "pool_name": name}
         ]
-    return stats
+    return cast("Stats", stats)  # as the driver reports them

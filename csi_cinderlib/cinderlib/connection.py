@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from csi_cinderlib import brick
 from csi_cinderlib.cinderlib import connection_device, connection_record, default, exception, restoring
+from csi_cinderlib.cinderlib.attributes import MaybeNone
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.connection_values import ConnectionValues
 from csi_cinderlib.cinderlib.handle import let_go
+from csi_cinderlib.cinderlib.keywords import ConstructedConnection, NewConnection
+from csi_cinderlib.cinderlib.results import JsonSource
 from csi_cinderlib.errors import NotFound, PreconditionFailed
 from csi_cinderlib.model import connection as connections
 from csi_cinderlib.model.records import Attachment
@@ -42,7 +45,14 @@ class Connection(ConnectionValues):
     _connector: tuple[tuple[Any, ...], Any]
     """os-brick's connector with the values that it was made from."""
 
-    def __init__(self, backend: Backend | str | None = None, *, volume: Volume | None = None, **fields: Any) -> None:
+    def __init__(
+        self,
+        backend: Backend | str | None = None,
+        *,
+        volume: Volume | None = None,
+        **kwargs: Unpack[ConstructedConnection],
+    ) -> None:
+        fields: dict[str, Any] = dict(kwargs)
         if restoring.is_stored(fields):
             self._begin(*restoring.restored(Attachment, backend or volume, fields), volume)
             return
@@ -58,7 +68,7 @@ class Connection(ConnectionValues):
         self._connector = ((), None)
 
     @classmethod
-    def connect(cls, volume: Volume, connector: Mapping[str, Any], **kwargs: Any) -> Connection:
+    def connect(cls, volume: Volume, connector: Mapping[str, object], **kwargs: Unpack[NewConnection]) -> Connection:
         """See `Volume.connect`."""
         return volume.connect(connector, **kwargs)
 
@@ -79,14 +89,14 @@ class Connection(ConnectionValues):
         return default.library().connection(connection_id)
 
     @classmethod
-    def load(cls, json_src: Any, save: bool = False) -> Connection:
+    def load(cls, json_src: JsonSource, save: bool = False) -> Connection:
         """Load a connection from the output of `json` or `dump`. `save` stores it, with its volume if included."""
         return default.library().load_object(cls, json_src, save)
 
     # --- properties
 
     @property
-    def path(self) -> str | None:
+    def path(self) -> str | MaybeNone:
         """The block device on the host, or None."""
         return self.device["path"] if self.device else None
 
@@ -162,7 +172,7 @@ class Connection(ConnectionValues):
                 raise
             self.volume.local_attach = self
 
-    def device_attached(self, device: Mapping[str, Any]) -> None:
+    def device_attached(self, device: Mapping[str, object]) -> None:
         """Store the device as described by another program's os-brick on the host."""
         with exception.about(self):
             self._current()

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from csi_cinderlib import brick
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import connection_record, exception
+from csi_cinderlib.cinderlib.attributes import ConnectionFields, MaybeNone
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
+from csi_cinderlib.cinderlib.results import Attached, ConnectionInfo, ConnectorProperties, Device
 from csi_cinderlib.model.records import Attachment
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.types import Backend, Library, Volume
 
 
-class ConnectionValues(LazyVolumeAttr[Attachment]):
+class ConnectionValues(ConnectionFields, LazyVolumeAttr[Attachment]):
     """The base of `Connection`: the values of a connection.
 
     `connection_info` and the dictionaries in it are the caller's to change in place; they are also those of Cinder's object. `save`
@@ -34,13 +36,13 @@ class ConnectionValues(LazyVolumeAttr[Attachment]):
         self._info = connection_record.info(record)
 
     @property
-    def connection_info(self) -> dict[str, Any]:
+    def connection_info(self) -> Attached:
         """`conn`, `connector`, `device` if attached, and your own keys."""
         self._adopt()
-        return self._info
+        return cast("Attached", self._info)
 
     @connection_info.setter
-    def connection_info(self, value: Mapping[str, Any] | None) -> None:
+    def connection_info(self, value: Mapping[str, object] | None) -> None:
         """Stored by `save`."""
         connection_record.refill(self.connection_info, dict(value or {}))
 
@@ -51,32 +53,32 @@ class ConnectionValues(LazyVolumeAttr[Attachment]):
         return part
 
     @property
-    def conn_info(self) -> dict[str, Any]:
+    def conn_info(self) -> ConnectionInfo:
         """The driver's connection info: `driver_volume_type` and `data`; empty if disconnected. It contains credentials."""
-        return self._part("conn")
+        return cast("ConnectionInfo", self._part("conn"))
 
     @conn_info.setter
-    def conn_info(self, value: Mapping[str, Any] | None) -> None:
+    def conn_info(self, value: Mapping[str, object] | None) -> None:
         """Stored by `save`."""
         self.connection_info["conn"] = dict(value or {})
 
     @property
-    def connector_info(self) -> dict[str, Any]:
+    def connector_info(self) -> ConnectorProperties:
         """The host's connector properties."""
-        return self._part("connector")
+        return cast("ConnectorProperties", self._part("connector"))
 
     @connector_info.setter
-    def connector_info(self, value: Mapping[str, Any] | None) -> None:
+    def connector_info(self, value: Mapping[str, object] | None) -> None:
         """Stored by `save`."""
         self.connection_info["connector"] = dict(value or {})
 
     @property
-    def device(self) -> Any:
+    def device(self) -> Device | MaybeNone:
         """os-brick's description of the device on the host, or None."""
         return self.connection_info.get("device") or None
 
     @device.setter
-    def device(self, value: Mapping[str, Any] | None) -> None:
+    def device(self, value: Mapping[str, object] | None) -> None:
         """Stored by `save`."""
         self.connection_info.pop("device", None)
         if value:

@@ -44,11 +44,11 @@ def setup(  # noqa: PLR0913, PLR0917  # cinderlib's own signature
     output_all_backend_info: bool = False,
     project_id: str | None = None,
     user_id: str | None = None,
-    persistence_config: Mapping[str, Any] | None = None,
+    persistence_config: Mapping[str, object] | None = None,
     fail_on_missing_backend: bool = True,
     host: str | None = None,
     ensure_exports: bool = False,
-    **cinder_config_params: Any,
+    **cinder_config_params: object,
 ) -> None:
     """Set up the library for this process, once. Otherwise the first `Backend` does so with the defaults.
 
@@ -78,9 +78,10 @@ def setup(  # noqa: PLR0913, PLR0917  # cinderlib's own signature
         "suppress_requests_ssl_warnings": suppress_requests_ssl_warnings,
         "disable_logs": disable_logs,
     }
+    parameters: dict[str, Any] = cinder_config_params
     with _guard:
         if _library is None:
-            _library = _library_class(**options, **others, **cinder_config_params)
+            _library = _library_class(**options, **others, **parameters)
         elif _may_repeat:
             _library.set_up_again(**others, options=options, cinder_options=cinder_config_params)
         else:

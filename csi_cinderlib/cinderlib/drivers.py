@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from csi_cinderlib.cinderlib.results import DriverDescription
 
 
-def list_supported_drivers(output_version: int = 1) -> dict[str, Any]:
+def list_supported_drivers(output_version: int = 1) -> dict[str, DriverDescription]:
     """All drivers by class name: class path, version, support status, description and options.
 
     A separate process loads them, which takes some seconds.
@@ -15,9 +15,12 @@ def list_supported_drivers(output_version: int = 1) -> dict[str, Any]:
 
     Raises:
         ValueError: the version is not supported.
+        ConfigurationError: Cinder is not installed.
     """
     if output_version not in (1, 2):
         raise ValueError("Acceptable versions are 1 and 2")
     from csi_cinderlib.backend import catalogue
+    from csi_cinderlib.config.installation import require_cinder
 
+    require_cinder()
     return catalogue.described_in_another_process(output_version)

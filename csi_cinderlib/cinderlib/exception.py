@@ -16,11 +16,31 @@ from csi_cinderlib.cinderlib import compatible_errors
 from csi_cinderlib.cinderlib.compatible_errors import Kinds
 
 if TYPE_CHECKING:
-    NotFound: type[Exception]
-    VolumeNotFound: type[Exception]
-    SnapshotNotFound: type[Exception]
-    ConnectionNotFound: type[Exception]
-    InvalidVolume: type[Exception]
+    from csi_cinderlib.cinderlib.types import Connection, Snapshot, Volume
+
+    class _CinderException(Exception):
+        """The attributes of Cinder's exceptions."""
+
+        msg: str
+        kwargs: dict[str, Any]
+        """The values in the message, and `code`."""
+        code: int
+        """The HTTP status of the failure in Cinder's API."""
+        resource: Volume | Snapshot | Connection
+        """The object of the failed operation. Look-ups by id have none."""
+
+    class NotFound(_CinderException): ...
+
+    class VolumeNotFound(NotFound): ...
+
+    class SnapshotNotFound(NotFound): ...
+
+    class ConnectionNotFound(NotFound): ...
+
+    class _Invalid(_CinderException): ...
+
+    class InvalidVolume(_Invalid): ...
+
 
 _CINDERS: Mapping[str, str] = MappingProxyType(
     {
@@ -33,10 +53,12 @@ _CINDERS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _CINDERS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_cinder(), _CINDERS[name])
+if not TYPE_CHECKING:  # type checkers know only the classes above
+
+    def __getattr__(name: str) -> Any:
+        if name not in _CINDERS:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(_cinder(), _CINDERS[name])
 
 
 def __dir__() -> list[str]:

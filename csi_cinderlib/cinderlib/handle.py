@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVa
 
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import class_attributes, exception, fields, object_setup, restoring
+from csi_cinderlib.cinderlib.attributes import MaybeName
+from csi_cinderlib.cinderlib.results import Json
 from csi_cinderlib.errors import AlreadyExists, DriverError, InvalidRequest, NotFound, OperationPending
 from csi_cinderlib.model import times
 from csi_cinderlib.model.making import replace
@@ -18,7 +20,7 @@ from csi_cinderlib.model.records import Attachment, Snapshot, Volume
 from csi_cinderlib.persistence.optimistic import change
 
 if TYPE_CHECKING:
-    from csi_cinderlib.cinderlib.types import Backend, Library
+    from csi_cinderlib.cinderlib.types import Backend, Library, Persistence
     from csi_cinderlib.lifecycle.local import LocalBackend as Core
 
 T = TypeVar("T", Volume, Snapshot, Attachment)
@@ -43,11 +45,16 @@ class Object(Generic[T]):
     LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ()
     OVO_CLASS: ClassVar[Any]
     """Cinder's class."""
-    CONTEXT: ClassVar[Any] = class_attributes.Late(class_attributes.context)
-    """Cinder's context, for direct calls of a driver."""
-    backend_class: ClassVar[Any] = class_attributes.Late(class_attributes.backend_class)
-    persistence = class_attributes.OfSetUp("persistence")
-    """The metadata store of the set-up."""
+    if TYPE_CHECKING:
+        CONTEXT: ClassVar[Any]
+        backend_class: ClassVar[type[Backend]]
+        persistence: ClassVar[Persistence]
+    else:
+        CONTEXT = class_attributes.Late(class_attributes.context)
+        """Cinder's context, for direct calls of a driver."""
+        backend_class = class_attributes.Late(class_attributes.backend_class)
+        persistence = class_attributes.OfSetUp("persistence")
+        """The metadata of the set-up; None before it."""
     setup = staticmethod(object_setup.setup)
 
     def __init__(self, library: Library, record: T, backend: Backend | str) -> None:
@@ -89,7 +96,7 @@ class Object(Generic[T]):
         return self._record.id
 
     @property
-    def backend(self) -> Backend | str:
+    def backend(self) -> Backend | MaybeName:
         """The back end; or its name if it is not loaded and `setup` was called with `fail_on_missing_backend=False`."""
         return self._backend
 
@@ -112,11 +119,13 @@ class Object(Generic[T]):
     def _versioned(self) -> Any:
         raise NotImplementedError
 
-    def __getattr__(self, name: str) -> Any:
-        """Fields of Cinder's object, as documented for cinderlib."""
-        if name.startswith("_") and name not in _FORWARDED:
-            raise AttributeError(name)
-        return getattr(self._ovo, name)
+    if not TYPE_CHECKING:  # type checkers know the names in `attributes`
+
+        def __getattr__(self, name: str) -> Any:
+            """Fields of Cinder's object, as documented for cinderlib."""
+            if name.startswith("_") and name not in _FORWARDED:
+                raise AttributeError(name)
+            return getattr(self._ovo, name)
 
     # --- copies
 
@@ -308,7 +317,7 @@ class Object(Generic[T]):
     # --- JSON
 
     @property
-    def json(self) -> dict[str, Any]:
+    def json(self) -> Json:
         """The object with all loaded related objects."""
         return self.to_json(simplified=False)
 
@@ -317,7 +326,7 @@ class Object(Generic[T]):
         return self.to_jsons(simplified=False)
 
     @property
-    def dump(self) -> dict[str, Any]:
+    def dump(self) -> Json:
         """`json`, after loading lazy properties."""
         for name in self.LAZY_PROPERTIES:
             getattr(self, name)
@@ -327,7 +336,7 @@ class Object(Generic[T]):
     def dumps(self) -> str:
         return json_text.dumps(self.dump, separators=(",", ":"))
 
-    def to_json(self, simplified: bool = True) -> dict[str, Any]:
+    def to_json(self, simplified: bool = True) -> Json:
         """As `json`; if simplified, without related objects."""
         config = {"volume_backend_name": self._backend} if isinstance(self._backend, str) else self._backend.config
         return {
@@ -342,9 +351,9 @@ class Object(Generic[T]):
     def to_jsons(self, simplified: bool = True) -> str:
         return json_text.dumps(self.to_json(simplified), separators=(",", ":"))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Only the values of the fields, by object type."""
-        fields: dict[str, Any] = _bare(self.json["ovo"])
+        fields: Json = _bare(self.json["ovo"])
         return fields
 
 

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +21,7 @@ from csi_cinderlib.cinderlib.default import DEFAULT_PROJECT_ID, DEFAULT_USER_ID
 from csi_cinderlib.cinderlib.handles import Handles
 from csi_cinderlib.cinderlib.presence import Presence
 from csi_cinderlib.cinderlib.quiet import hush
+from csi_cinderlib.cinderlib.results import Json, JsonSource
 from csi_cinderlib.cinderlib.session import Place, Session
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.cinderlib.volume import Volume
@@ -77,12 +78,12 @@ class Library:
         output_all_backend_info: bool = False,
         project_id: str | None = None,
         user_id: str | None = None,
-        persistence_config: Mapping[str, Any] | None = None,
+        persistence_config: Mapping[str, object] | None = None,
         fail_on_missing_backend: bool = True,
         host: str | None = None,
         ensure_exports: bool = False,
         state_dir: Path | str | None = None,
-        **cinder_config_params: Any,
+        **cinder_config_params: object,
     ) -> None:
         self.host_name = socket.gethostname()
         self.im_root = os.geteuid() == 0
@@ -217,7 +218,7 @@ class Library:
 
     # --- back ends
 
-    def backend(self, volume_backend_name: str, **driver_cfg: Any) -> Backend:
+    def backend(self, volume_backend_name: str, **driver_cfg: object) -> Backend:
         """As `Backend(...)`, in this set-up. Only callers that want the same back end wait for its set-up."""
         return self.backend_as(Backend, volume_backend_name, driver_cfg)
 
@@ -254,7 +255,7 @@ class Library:
             return self.backend_as(cls or self._backend_class, name, rest)
         return self.backend_named(name)
 
-    def set_persistence(self, config: Mapping[str, Any] | None) -> None:
+    def set_persistence(self, config: Mapping[str, object] | None) -> None:
         """Change the metadata store. Back ends and the objects that the program holds stay in use.
 
         An object that the new store does not contain is stored there at its next operation. The same configuration changes nothing.
@@ -329,30 +330,30 @@ class Library:
 
     # --- JSON
 
-    def load(self, json_src: Any, save: bool = False) -> Any:
+    def load(self, json_src: JsonSource | Sequence[Json], save: bool = False) -> Any:
         """Load objects from the output of `json` or `dump`, as text or parsed: one object or a list."""
         return serialization.load_all(self, json_src, save)
 
     def load_backend(
-        self, source: Mapping[str, Any] | str, *, save: bool = False, cls: type[Backend] | None = None
+        self, source: JsonSource, *, save: bool = False, cls: type[Backend] | None = None
     ) -> Backend | str:
         return serialization.load_backend(self, source, save, cls)
 
-    def load_object(self, kind: type[O], source: Any, save: bool) -> O:
+    def load_object(self, kind: type[O], source: JsonSource, save: bool) -> O:
         """Load a volume, snapshot or connection. Without `save` it is stored on the first operation."""
         handle: O = serialization.load_object(self, kind, source)
         if save:
             handle._keep()
         return handle
 
-    def json(self) -> list[dict[str, Any]]:
+    def json(self) -> list[Json]:
         """All objects of the loaded back ends."""
         return [backend.json for backend in list(self.backends.values())]
 
     def jsons(self) -> str:
         return json_text.dumps(self.json(), separators=(",", ":"))
 
-    def dump(self) -> list[dict[str, Any]]:
+    def dump(self) -> list[Json]:
         """`json`, after loading everything."""
         return [backend.dump for backend in list(self.backends.values())]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from csi_cinderlib.cinderlib.backends import Backend
 from csi_cinderlib.cinderlib.connection import Connection
@@ -39,7 +39,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "CONTEXT":  # loads Cinder
-        return Object.CONTEXT
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if TYPE_CHECKING:
+    CONTEXT: Any
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name == "CONTEXT":  # loads Cinder
+            return Object.CONTEXT
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

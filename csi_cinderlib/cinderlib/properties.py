@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from csi_cinderlib import brick
 from csi_cinderlib.brick.execute import execute as run_command
+from csi_cinderlib.cinderlib.results import ConnectorProperties
 
 Execute = Callable[..., tuple[str, str]]
 """As os-brick's: takes a command, and the options `run_as_root` and `root_helper`."""
@@ -20,7 +22,7 @@ def get_connector_properties(
     enforce_multipath: bool = False,
     host: str | None = None,
     execute: Execute | None = None,
-) -> dict[str, object]:
+) -> ConnectorProperties:
     """The connector properties of this host, with the keys of os-brick: initiator names, WWPNs, NQN, addresses ...
 
     As os-brick does, creates /etc/nvme/hostnqn and /etc/nvme/hostid if nvme-cli is installed but has not created them.
@@ -36,13 +38,14 @@ def get_connector_properties(
     if not brick.missing_tools(["nvme"]):
         with contextlib.suppress(OSError):  # a driver that needs the name reports it
             brick.ensure_nvme_identity()
-    return brick.all_properties(
+    found = brick.all_properties(
         host=host or "",
         ip=my_ip or "",
         multipath=multipath,
         enforce_multipath=enforce_multipath,
         read=reader(root_helper, execute or run_command),
     )
+    return cast("ConnectorProperties", found)
 
 
 def reader(root_helper: str, execute: Execute) -> Callable[[Path], str]:

@@ -23,6 +23,7 @@ from csi_cinderlib.cinderlib.primitives import (
     setup,
     wrap_to_primitive,
 )
+from csi_cinderlib.cinderlib.results import Json, JsonSource
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.errors import InvalidRequest
@@ -69,7 +70,7 @@ _SPENT = frozenset(
 """Fields that become a column or an object of their own."""
 
 
-def load(json_src: Any, save: bool = False) -> Any:
+def load(json_src: JsonSource | Sequence[Json], save: bool = False) -> Any:
     """Load objects from the output of `json` or `dump`, as text or parsed: one object or a list.
 
     Without `save` an object is stored on the first operation.
@@ -77,7 +78,7 @@ def load(json_src: Any, save: bool = False) -> Any:
     return default.library().load(json_src, save)
 
 
-def json() -> list[dict[str, Any]]:
+def json() -> list[Json]:
     """All objects of the loaded back ends."""
     return default.library().json()
 
@@ -87,7 +88,7 @@ def jsons() -> str:
     return default.library().jsons()
 
 
-def dump() -> list[dict[str, Any]]:
+def dump() -> list[Json]:
     """`json`, after loading everything."""
     return default.library().dump()
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import arguments, default, exception, fields, restoring
+from csi_cinderlib.cinderlib.attributes import SnapshotFields
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
+from csi_cinderlib.cinderlib.keywords import CopiedVolume, SnapshotArguments
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
 from csi_cinderlib.cinderlib.named import NamedObject
+from csi_cinderlib.cinderlib.results import JsonSource
 from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.model import records
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.types import Backend, Library, Volume
 
 
-class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
+class Snapshot(SnapshotFields, LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
     """A snapshot of a volume.
 
     Args:
@@ -28,16 +31,18 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
     OVO_CLASS: ClassVar[Any] = ovo_class("Snapshot")
     _volume: Volume | None
 
-    def __init__(self, volume: Volume | None, **kwargs: Any) -> None:
-        if restoring.is_stored(kwargs):
-            backend = kwargs.pop("backend", None) or volume
-            NamedObject.__init__(self, *restoring.restored(records.Snapshot, backend, kwargs))
+    def __init__(self, volume: Volume | None, **kwargs: Unpack[SnapshotArguments]) -> None:
+        given: dict[str, Any] = dict(kwargs)
+        backend = given.pop("backend", None)
+        if restoring.is_stored(given):
+            NamedObject.__init__(self, *restoring.restored(records.Snapshot, backend or volume, given))
             self._volume = volume
             return
         if volume is None:
             raise InvalidRequest("volume", "must be set: the volume of which the snapshot is taken")
-        _check_backend(volume, kwargs.pop("backend", None))
-        record = arguments.snapshot_record(volume._library, volume._with_unsaved(), kwargs)
+        _check_backend(volume, backend)
+        with exception.about(None):
+            record = arguments.snapshot_record(volume._library, volume._with_unsaved(), given)
         super().__init__(volume._library, record, volume.backend)
         self._volume = volume
 
@@ -67,7 +72,7 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
         return default.library().persistence.get_snapshots(snapshot_name=snapshot_name)
 
     @classmethod
-    def load(cls, json_src: Any, save: bool = False) -> Snapshot:
+    def load(cls, json_src: JsonSource, save: bool = False) -> Snapshot:
         """Load a snapshot from the output of `json` or `dump`. `save` stores it, with its volume if included."""
         return default.library().load_object(cls, json_src, save)
 
@@ -106,7 +111,7 @@ class Snapshot(LazyVolumeAttr[records.Snapshot], NamedObject[records.Snapshot]):
             self._gone()
             self._library.handles.snapshot_deleted(self)
 
-    def create_volume(self, **new_vol_params: Any) -> Volume:
+    def create_volume(self, **new_vol_params: Unpack[CopiedVolume]) -> Volume:
         """Create a volume from the snapshot. Other attributes default to those of the snapshot's volume."""
         with exception.about(self):
             self._as_source()

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.backends import Backend
+    from csi_cinderlib.cinderlib.connection import Connection
     from csi_cinderlib.cinderlib.library import Library
+    from csi_cinderlib.cinderlib.persistence import Persistence
+    from csi_cinderlib.cinderlib.snapshot import Snapshot
     from csi_cinderlib.cinderlib.volume import Volume
 
-__all__ = ["Backend", "Library", "Volume"]
+__all__ = ["Backend", "Connection", "Library", "Persistence", "Snapshot", "Volume"]

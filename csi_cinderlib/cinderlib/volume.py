@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from csi_cinderlib import brick
 from csi_cinderlib.cinder import rows, versioned
 from csi_cinderlib.cinderlib import arguments, connection_record, default, exception, fields, restoring
+from csi_cinderlib.cinderlib.attributes import VolumeFields
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.handle import let_go
+from csi_cinderlib.cinderlib.keywords import CopiedVolume, NewConnection, NewSnapshot, VolumeArguments
 from csi_cinderlib.cinderlib.named import NamedObject
 from csi_cinderlib.cinderlib.properties import get_connector_properties
+from csi_cinderlib.cinderlib.results import JsonSource
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.errors import InUse, InvalidRequest, NotFound
 from csi_cinderlib.model import records
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.types import Backend, Library
 
 
-class Volume(NamedObject[records.Volume]):
+class Volume(VolumeFields, NamedObject[records.Volume]):
     """A volume.
 
     Args:
@@ -42,17 +45,20 @@ class Volume(NamedObject[records.Volume]):
     local_attach: Connection | None = None
     """The connection with which this object has attached the volume to this host."""
 
-    def __init__(self, backend_or_vol: Backend | Volume | str, pool_name: str | None = None, **kwargs: Any) -> None:
-        if restoring.is_stored(kwargs):
-            self._begin(*restoring.restored(records.Volume, backend_or_vol, kwargs))
+    def __init__(
+        self, backend_or_vol: Backend | Volume | str, pool_name: str | None = None, **kwargs: Unpack[VolumeArguments]
+    ) -> None:
+        given: dict[str, Any] = dict(kwargs)
+        if restoring.is_stored(given):
+            self._begin(*restoring.restored(records.Volume, backend_or_vol, given))
             return
         if isinstance(backend_or_vol, Volume):
-            kwargs = {**arguments.like(backend_or_vol._with_unsaved()), **kwargs}
+            given = {**arguments.like(backend_or_vol._with_unsaved()), **given}
             pool_name = pool_name or backend_or_vol._record.pool
             backend_or_vol = default.loaded_backend(backend_or_vol.backend)
         backend = default.loaded_backend(backend_or_vol)
         with exception.about(None):
-            record = arguments.volume_record(backend._library, backend, pool_name or "", kwargs)
+            record = arguments.volume_record(backend._library, backend, pool_name or "", given)
         self._begin(backend._library, record, backend)
         self._snapshots: list[Snapshot] | None = []
         self._connections: list[Connection] | None = []
@@ -81,7 +87,7 @@ class Volume(NamedObject[records.Volume]):
         return default.library().persistence.get_volumes(volume_name=volume_name)
 
     @classmethod
-    def load(cls, json_src: Any, save: bool = False) -> Volume:
+    def load(cls, json_src: JsonSource, save: bool = False) -> Volume:
         """Load a volume, its snapshots and connections from the output of `json` or `dump`. `save` stores them."""
         return default.library().load_object(cls, json_src, save)
 
@@ -242,7 +248,7 @@ class Volume(NamedObject[records.Volume]):
                 return self.local_attach.extend()
             return to_bytes(grown.size)
 
-    def clone(self, **new_vol_attrs: Any) -> Volume:
+    def clone(self, **new_vol_attrs: Unpack[CopiedVolume]) -> Volume:
         """Create a volume with the same content. Other attributes default to those of this volume."""
         new_vol_attrs.setdefault("size", self.size)
         volume = Volume(self, source_volid=self.id, **new_vol_attrs)
@@ -251,7 +257,7 @@ class Volume(NamedObject[records.Volume]):
         volume.create()
         return volume
 
-    def create_snapshot(self, name: str = "", description: str = "", **kwargs: Any) -> Snapshot:
+    def create_snapshot(self, name: str = "", description: str = "", **kwargs: Unpack[NewSnapshot]) -> Snapshot:
         """Take a snapshot. The volume may be attached."""
         snapshot = Snapshot(self, name=name, description=description, **kwargs)
         snapshot.create()
@@ -262,7 +268,7 @@ class Volume(NamedObject[records.Volume]):
         with exception.about(self), self._library.busy(self.id):
             self._take(self._core.revert_volume(self._current(), snapshot._current()))
 
-    def _restored(self, snapshot: Snapshot, **new_vol_attrs: Any) -> Volume:
+    def _restored(self, snapshot: Snapshot, **new_vol_attrs: Unpack[CopiedVolume]) -> Volume:
         """Create a volume from a snapshot of this volume. Other attributes default to those of this volume."""
         new_vol_attrs.setdefault("size", int(snapshot._record.size))
         volume = Volume(self, snapshot_id=snapshot.id, **new_vol_attrs)
@@ -271,7 +277,7 @@ class Volume(NamedObject[records.Volume]):
 
     # --- connections
 
-    def connect(self, connector_dict: Mapping[str, Any], **ovo_fields: Any) -> Connection:
+    def connect(self, connector_dict: Mapping[str, object], **ovo_fields: Unpack[NewConnection]) -> Connection:
         """Export the volume to the host with these connector properties.
 
         Args:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
+from csi_cinderlib.config.installation import INSTALL
 from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.persistence.api import Plugin, Sealer, Store
 
@@ -55,8 +56,10 @@ def _load(point: EntryPoint) -> Plugin:
     try:
         plugin: Plugin = point.load()
     except ModuleNotFoundError as missing:
+        remedy = f": {INSTALL}" if point.module.startswith("csi_cinderlib.") else ""
         raise ConfigurationError(
-            "store.plugin", f"plugin {point.name!r} needs the Python module {missing.name!r}, which is not installed"
+            "store.plugin",
+            f"plugin {point.name!r} needs the Python module {missing.name!r}, which is not installed{remedy}",
         ) from missing
     except (ImportError, AttributeError) as broken:
         raise ConfigurationError("store.plugin", f"cannot load the plugin {point.name!r}: {broken}") from broken

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args, get_overloads, get_type_hints, is_typeddict
 
 import csi_cinderlib.cinderlib as library
-from csi_cinderlib.cinderlib import exception
+from csi_cinderlib.cinderlib import attributes, exception, keywords, results
 from scripts.generate import docstrings
 from scripts.generate.markdown import one_line, prose
 
 _CLASSES = ("Backend", "Volume", "Snapshot", "Connection", "Library", "KeyValue")
 
+_FIELDS = {
+    "Volume": attributes.VolumeFields,
+    "Snapshot": attributes.SnapshotFields,
+    "Connection": attributes.ConnectionFields,
+    "Backend": attributes.DriverFields,
+}
+_OF = {
+    "Volume": "Cinder's volume",
+    "Snapshot": "Cinder's snapshot",
+    "Connection": "Cinder's attachment",
+    "Backend": "its driver",
+}
+
 
 def page() -> str:
-    return "\n".join((prose("library"), *_functions(), *_classes(), *_exceptions()))
+    return "\n".join((prose("library"), *_functions(), *_classes(), *_fields(), *_dictionaries(), *_exceptions()))
 
 
 def _functions() -> Iterator[str]:
@@ -31,6 +44,42 @@ def _classes() -> Iterator[str]:
         yield f"## {name}\n\n{docstrings.parse(cls).to_markdown()}\n"
         for member in sorted(_members(cls)):
             yield _member(name, member, inspect.getattr_static(cls, member))
+
+
+def _fields() -> Iterator[str]:
+    yield "## Fields\n"
+    for name, cls in _FIELDS.items():
+        annotations = {field: kind for base in reversed(cls.__mro__) for field, kind in _annotations(base)}
+        yield f"**`{name}`** has these attributes of {_OF[name]}: {_listed(annotations)}\n"
+
+
+def _dictionaries() -> Iterator[str]:
+    for title, module in (("Dictionaries", results), ("Keyword arguments", keywords)):
+        yield f"## {title}\n\n{docstrings.parse(module).to_markdown()}\n"
+        for name, cls in vars(module).items():
+            if getattr(cls, "__module__", "") == module.__name__ and not name.startswith("_"):
+                yield f"**`{name}`**: {one_line(inspect.getdoc(cls) or '')} {_listed(dict(_keys(cls)))}\n"
+
+
+def _keys(cls: type) -> Iterator[tuple[str, str]]:
+    """The keys of a dictionary: of a TypedDict, or of the overloads of `__getitem__`."""
+    if is_typeddict(cls):
+        yield from _annotations(cls)
+        return
+    for overload in get_overloads(vars(cls)["__getitem__"]):
+        kind = inspect.get_annotations(overload)["return"]
+        yield from ((key, kind) for key in get_args(get_type_hints(overload)["key"]))
+
+
+def _annotations(cls: type) -> Iterator[tuple[str, str]]:
+    """Names and types, as in the source."""
+    for name, kind in inspect.get_annotations(cls).items():
+        if not name.startswith("_"):
+            yield name, getattr(kind, "__forward_arg__", None) or getattr(kind, "__name__", None) or str(kind)
+
+
+def _listed(annotations: Mapping[str, str]) -> str:
+    return ", ".join(f"`{name}: {kind}`" for name, kind in annotations.items()) + "."
 
 
 def _exceptions() -> Iterator[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.tools.conftest import Tools
 from tools import lookup
-from tools.catalogue import MODULES, ROOT, SETS, TOOLS, DebianFiles, GoFiles, GoProgram, go_version
+from tools.catalogue import MODULES, ROOT, SETS, SOURCES, TOOLS, GoFiles, GoProgram, PythonSource, go_version
 from tools.outcome import network_failure
 
 UNREACHABLE = (
@@ -209,6 +209,8 @@ def test_the_chart_has_the_sidecar_that_the_cluster_tests_run(sidecar: str) -> N
 
 
 def test_no_module_is_left_over() -> None:
-    used = {tool.module for tool in TOOLS.values() if not isinstance(tool, DebianFiles)}
+    used = {tool.module for tool in TOOLS.values() if isinstance(tool, GoProgram | GoFiles)}
     assert used == {path.name for path in MODULES.iterdir()}
+    sources = {tool.requirements for tool in TOOLS.values() if isinstance(tool, PythonSource)}
+    assert sources == set(SOURCES.iterdir())
     assert set(SETS["test"]) < set(SETS["cluster-test"])

@@ -150,7 +150,8 @@ def test_refresh_discards_unsaved_values(connection: Connection) -> None:
     connection.mountpoint = "/mnt"
     connection.refresh()
     assert (connection.conn_info, connection.use_multipath) == (stored(connection).conn_info, False)
-    assert (connection.mountpoint, held) == (None, connection.connection_info)
+    mountpoint: str | None = connection._ovo.mountpoint
+    assert (mountpoint, held) == (None, connection.connection_info)
 
 
 def test_the_access_mode_of_the_connection_info_is_the_attach_mode(connection: Connection) -> None:
@@ -194,7 +195,7 @@ def test_a_connection_is_constructed_without_a_back_end_or_with_the_id_of_its_vo
     with pytest.raises(ValueError, match="volume: is required"):
         Connection(volume.backend)
     with pytest.raises(ValueError, match="attach_mod: unsupported field"):
-        Connection(volume.backend, volume=volume, attach_mod="ro")
+        Connection(volume.backend, volume=volume, attach_mod="ro")  # type: ignore[call-arg]  # is refused
 
 
 def test_a_saved_connection_in_memory_is_the_one_that_is_found(library: Library) -> None:

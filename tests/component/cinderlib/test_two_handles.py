@@ -55,7 +55,7 @@ def test_save_does_not_bring_back_what_was_deleted(stored: Backend, library: Lib
     volume.delete()
     with pytest.raises(exception.VolumeNotFound) as gone:
         other.save()
-    assert gone.value.resource is other  # type: ignore[attr-defined]  # what the library puts there
+    assert gone.value.resource is other
     with pytest.raises(exception.SnapshotNotFound):
         other_snapshot.save()
     with pytest.raises(exception.VolumeNotFound):
