@@ -35,7 +35,18 @@ def unpack_source(requirements: Path, result: Path, work: Path) -> None:
         BuildFailed: the version does not exist, or the file does not have the expected hash.
     """
     target = work / "download"
-    argv = [sys.executable, "-m", "pip", "download", *_OPTIONS, *_SOURCE_ONLY, "--dest", target, "-r", requirements]
+    argv = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        *_OPTIONS,
+        *_SOURCE_ONLY,
+        "--dest",
+        str(target),
+        "-r",
+        str(requirements),
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
         raise _failure(done.stderr.strip())
