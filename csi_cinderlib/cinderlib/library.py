@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from csi_cinderlib.cinder.runtime import Runtime
-from csi_cinderlib.cinderlib import exception, serialization, state
+from csi_cinderlib.cinderlib import exception, serialization, state, waiting
 from csi_cinderlib.cinderlib.backends import Backend
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.default import DEFAULT_PROJECT_ID, DEFAULT_USER_ID
@@ -118,7 +118,7 @@ class Library:
         self._open(persistence_config)
 
     def _open(self, config: Mapping[str, Any] | None) -> None:
-        self.store = open_store(config, self._directory, is_named=self._is_named)
+        self.store = waiting.until_free(lambda: open_store(config, self._directory, is_named=self._is_named))
         self.handles = Handles(self, one_each=not self.store.traits.durable)
         self.persistence = Persistence(self)
         self.presence = Presence(self.store, self.owner)

@@ -3,7 +3,7 @@
     python -m tests.component.cinderlib.suites.run SOURCE RESULTS STORAGE TEST...
 
 SOURCE is the unpacked source distribution of cinderlib. Only its tests are imported: `import cinderlib` is this library. RESULTS is
-written as JSON. STORAGE is a name of `STORAGES`, or `as-is`.
+written as JSON. STORAGE is a name of `STORAGES`, `as-is`, or `unit`: for the unit suite, with a real back end and real metadata.
 """
 
 from __future__ import annotations
@@ -20,11 +20,18 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import csi_cinderlib.cinderlib as cinderlib
 from csi_cinderlib.persistence.memory import MemoryStore
 
-AS_IS = "as-is"
+AS_IS, UNIT = "as-is", "unit"
+DRIVER = "tests.support.fakes.nothing.NothingDriver"
+VERBS = (
+    "create_volume delete_volume extend_volume create_snapshot delete_snapshot create_cloned_volume create_volume_from_snapshot "
+    "create_export remove_export initialize_connection terminate_connection get_volume_stats"
+).split()
+"""Methods of a driver whose calls the unit suite examines."""
 SUITE = "cinderlib.tests"
 
 
@@ -73,6 +80,21 @@ def store_in(config: Mapping[str, Any]) -> None:
     base.cinderlib = types.SimpleNamespace(Backend=cinderlib.Backend, setup=setup)  # type: ignore[attr-defined]  # a global of it
 
 
+def replace_mocks() -> None:
+    """Give the unit suite a real back end and a real store. Its own are mocks in the place of a `Backend` that was never set up."""
+    utils: Any = importlib.import_module(f"{SUITE}.unit.utils")
+    utils.FakeBackend = backend_of_unit_tests
+    utils.get_mock_persistence = lambda: "memory"
+
+
+def backend_of_unit_tests(volume_backend_name: str) -> Any:
+    """A back end whose driver does nothing, and records the calls."""
+    backend: Any = cinderlib.Backend(volume_backend_name=volume_backend_name, volume_driver=DRIVER)
+    for name in VERBS:
+        setattr(backend.driver, name, mock.Mock(wraps=getattr(type(backend.driver), name).__get__(backend.driver)))
+    return backend
+
+
 class Recorder(unittest.TextTestResult):
     """Prints as unittest does, and writes down how each test ended: "" or the traceback."""
 
@@ -106,7 +128,9 @@ def main() -> None:
     source, results, storage, *tests = sys.argv[1:]
     cinderlib.install_as_cinderlib()
     sys.meta_path.insert(0, SuiteFinder(Path(source)))
-    if storage != AS_IS:
+    if storage == UNIT:
+        replace_mocks()
+    elif storage != AS_IS:
         store_in(STORAGES[storage](Path(source), Path(results).parent))
     suite = unittest.TestLoader().loadTestsFromNames(tests)
     runner = unittest.TextTestRunner(stream=sys.stdout, resultclass=Recorder, warnings="ignore")
