@@ -143,7 +143,10 @@ class GreenPool:
 
 
 def _no_patching(*_args: object, **_kwargs: object) -> None:
-    raise RuntimeError("this process runs native threads; eventlet's monkey patching would break it")
+    raise RuntimeError(
+        "csi-cinderlib has set up Cinder with native threads, which eventlet's monkey patching would break; "
+        "call eventlet.monkey_patch() before setup() and the first Backend(...)"
+    )
 
 
 def _public(module: types.ModuleType) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from csi_cinderlib.backend.stats import DriverTraits
-from csi_cinderlib.cinder import conf, faults, option_check, reached, shares
+from csi_cinderlib.cinder import conf, faults, green, option_check, reached, shares
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinder.work import Work, routed, working
 from csi_cinderlib.config import former
@@ -48,7 +48,7 @@ def driver_class(settings: BackendSettings) -> Any:
         raise ConfigurationError(key, former.why_no_driver(path))
     try:
         # Threads started by the import of a module serve all back ends of the driver.
-        with routed(None):
+        with routed(None), green.imports():
             return importutils.import_class(path)
     except Exception as error:
         module = path.rpartition(".")[0]

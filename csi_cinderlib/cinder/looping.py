@@ -14,6 +14,7 @@ from concurrent.futures import Future, wait
 from types import TracebackType
 from typing import Any
 
+from csi_cinderlib.concurrency import LateLock
 from csi_cinderlib.errors import BackendUnavailable
 from csi_cinderlib.observe import logs
 
@@ -59,7 +60,7 @@ class LoopingCalls:
     """The running looping calls of a back end. Thread-safe."""
 
     def __init__(self) -> None:
-        self._guard = threading.Lock()
+        self._guard = LateLock()
         self._running: dict[Any, threading.Thread] = {}
 
     def stop(self, backend: str) -> None:

@@ -11,11 +11,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from csi_cinderlib.model.verbatim import Verbatim
+from csi_cinderlib.model.verbatim import Referring, Verbatim
 
 BACKSLASH = "csi_cinderlib_backslash"
 """An option whose value is a backslash: oslo.config removes a literal backslash in front of a dollar sign."""
 
+_REFERENCE = re.compile(r"\$(?:\{([_a-z][._a-z0-9]*)\}|([_a-z][._a-z0-9]*))", re.IGNORECASE)
+"""As in oslo.config."""
 _BEFORE_DOLLAR = re.compile(r"\\+(?=\$)")
 
 
@@ -52,14 +54,18 @@ def _single(kind: Any, given: object) -> object:
     if isinstance(given, list | tuple):
         if not isinstance(kind, types.List):
             raise Unfit("must be a single value, not a list")
-        return [_literal(_text(value, f"item {number}")) for number, value in enumerate(given, 1)]
+        return [_escaped(_text(value, f"item {number}")) for number, value in enumerate(given, 1)]
     text = _text(given, "")
-    return _literal(text if isinstance(kind, types.String) else text.strip())
+    escaped = _escaped(text)
+    return escaped if isinstance(kind, types.String) else escaped.strip()
 
 
 def _item(kind: Any, given: object, name: str) -> object:
     """An item of a mapping, converted here, since oslo.config does not convert items."""
-    value = kind(_text(given, name))
+    text = _text(given, name)
+    value = kind(text)
+    if isinstance(text, Referring) and value == text:
+        return _escaped(text)
     return _literal(value) if isinstance(value, str) else value
 
 
@@ -70,7 +76,29 @@ def _text(given: object, name: str) -> str:
         raise Unfit(f"{name} must be text".lstrip())
     if isinstance(given, bool):
         return "true" if given else "false"
-    return str(given)
+    return given if isinstance(given, str) else str(given)
+
+
+def _escaped(text: str) -> str:
+    """As `_literal`, except for references to existing options."""
+    if not isinstance(text, Referring):
+        return _literal(text)
+    parts, end = [], 0
+    for found in _REFERENCE.finditer(text):
+        if _exists((found[1] or found[2]).lower()):
+            parts += [_literal(text[end : found.start()]), found[0]]
+            end = found.end()
+    return "".join([*parts, _literal(text[end:])])
+
+
+def _exists(name: str) -> bool:
+    """Whether there is a `group.option` of that name, or an option in Cinder's [DEFAULT] section."""
+    from oslo_config import cfg
+
+    group, dot, option = name.rpartition(".")
+    if dot:
+        return group in cfg.CONF._groups and option in cfg.CONF._groups[group]._opts
+    return name in cfg.CONF._opts
 
 
 def _literal(text: str) -> str:

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from csi_cinderlib.cinder import eventlet_standin, looping
+from csi_cinderlib.cinder import green, looping
 from csi_cinderlib.cinder.work import Route, current_route, routed
-from csi_cinderlib.concurrency import without_eventlet
 
 _OF_NO_BACK_END = looping.LoopingCalls()
 
@@ -78,18 +77,11 @@ def _programs_of_this_python() -> None:
         os.environ["PATH"] = f"{found}{os.pathsep}{beside}"
 
 
-def _native_threads() -> None:
-    """Keep Cinder from loading eventlet and oslo.service from choosing it; futurist and taskflow must see that it is absent."""
+def _eventlet() -> None:
+    """Keep Cinder from patching this process, and decide what it gets as eventlet."""
     os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
     os.environ["OS_CINDER_DISABLE_EVENTLET_PATCHING"] = "1"
-    with without_eventlet() as absent:
-        if absent:
-            import futurist  # noqa: F401
-    if absent:
-        sys.modules.update(eventlet_standin.modules())
-    import oslo_service.backend
-
-    oslo_service.backend.init_backend(oslo_service.backend.BackendType.THREADING)
+    green.choose()
 
 
 # A driver's threads belong to its back end, and do not keep the process from ending. Threads do not inherit context variables, so
@@ -145,6 +137,7 @@ def _threads_of_back_ends() -> None:
 def _looping_calls_of_back_ends() -> None:
     from oslo_service.backend._threading import loopingcall
 
+    green.looping_calls()
     base: Any = loopingcall.LoopingCallBase
     base._spawn_loop = _spawn_loop
     base._create_done_event = lambda _call: looping.Done()
@@ -179,10 +172,10 @@ def _no_cinder_conf_of_this_host() -> None:
 PATCHES: tuple[Patch, ...] = (
     Patch(
         "eventlet",
-        "its pools and semaphores deadlock between native threads; until Cinder drops eventlet",
-        "cinder 29, eventlet 0.40",
+        "its pools and semaphores deadlock between native threads; in a process that it has not patched; until Cinder drops it",
+        "cinder 29, eventlet 0.41",
         "test_eventlet_standin.py",
-        _native_threads,
+        _eventlet,
     ),
     Patch(
         "oslo_concurrency.processutils.subprocess",
@@ -220,7 +213,7 @@ PATCHES: tuple[Patch, ...] = (
         _pool_items_of_back_ends,
     ),
     Patch(
-        "oslo_service.backend._threading.loopingcall.LoopingCallBase",
+        "oslo_service.loopingcall, oslo_service.backend._threading.loopingcall.LoopingCallBase",
         "a driver's looping calls must end with its back end, and not keep the process alive; until oslo.service supports that",
         "oslo.service 4",
         "test_looping_calls.py",

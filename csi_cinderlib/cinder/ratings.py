@@ -6,18 +6,18 @@ Corresponds to DriverFilter and GoodnessWeigher of Cinder's scheduler. A functio
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from csi_cinderlib.backend.stats import FILTER, GOODNESS, BackendStats, Candidate, Pool, Rating
 from csi_cinderlib.cinder import rows
+from csi_cinderlib.concurrency import LateLock
 from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.model.records import EMPTY
 from csi_cinderlib.observe import logs
 
 _BEST = 100
-_evaluating = threading.Lock()
+_evaluating = LateLock()
 """Needed because Cinder's evaluator stores the values in a global."""
 _log = logs.logger(__name__)
 

@@ -11,15 +11,20 @@ import contextlib
 import importlib
 import itertools
 import logging
+import os
 import sys
 import threading
+import types
+import uuid
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from csi_cinderlib.cinder import conf, database, naming, standins
+from csi_cinderlib.cinder import conf, database, green, naming, standins
 from csi_cinderlib.cinder import defaults as default_section
 from csi_cinderlib.cinder.patches import PATCHES
 from csi_cinderlib.cinder.work import Routes
+from csi_cinderlib.concurrency import LateLock
 from csi_cinderlib.config import option_paths
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import HostError
@@ -32,7 +37,7 @@ class _Process:
     """The state shared by all Runtimes of a process, created by the first one."""
 
     def __init__(self) -> None:
-        self.guard = threading.RLock()
+        self.guard = LateLock(reentrant=True)
         self.routes = Routes()
         self.database = database.Database(self.routes)
         self.sections: list[conf.Sections] = []
@@ -40,8 +45,31 @@ class _Process:
         self.imported = False
         self.started = False
 
+    def begin_child(self) -> None:
+        """Forget the back ends and named locks of the parent, in a forked child. Cinder stays imported."""
+        self.sections.clear()
+        self.defaults.clear()
+        self.routes.clear()
+        if self.started:
+            _forget_named_locks()
+
 
 _process = _Process()
+os.register_at_fork(after_in_child=_process.begin_child)
+
+
+def _forget_named_locks() -> None:
+    """Threads of the parent may hold them. The locks on files belong to the parent."""
+    from cinder import coordination
+    from oslo_concurrency import lockutils
+    from tooz.drivers.file import FileDriver
+
+    inherited = coordination.COORDINATOR
+    inherited.coordinator, inherited.started, inherited.agent_id = None, False, str(uuid.uuid4())
+    FileDriver._barriers = weakref.WeakValueDictionary()
+    for locks, kept in ((lockutils._semaphores, "_semaphores"), (lockutils._fair_locks, "_locks")):
+        setattr(locks, kept, weakref.WeakValueDictionary())
+        locks._lock = threading.Lock()
 
 
 def served() -> database.Database:
@@ -52,14 +80,15 @@ def served() -> database.Database:
 def load_cinder() -> None:
     """Import Cinder as `Runtime.start` does, without configuring it, for example for its exceptions. Once per process.
 
-    If Cinder was imported before, it has loaded the real eventlet.
+    The program may have imported parts of Cinder, or eventlet, before.
     """
     with _process.guard:
         if _process.imported:
             return
         with standins.collected_late(), _logging_left_alone():
             PATCHES[0].apply()
-            _import_cinder(_process.database)
+            with green.imports():
+                _import_cinder(_process.database)
             for patch in PATCHES[1:]:
                 patch.apply()
         _process.imported = True
@@ -74,13 +103,14 @@ def find_lock_driver() -> None:
 
 @contextlib.contextmanager
 def _standing_in() -> Iterator[None]:
-    """Install the stand-ins; afterwards remove the borrowed ones to allow the real modules."""
-    installed = {row: row.module() for row in standins.TABLE if row.target not in sys.modules}
+    """Install the stand-ins; afterwards remove the borrowed ones to allow the real modules.
+
+    A module that the program has imported before is replaced only if it must not be used.
+    """
+    rows = [row for row in standins.TABLE if row.kind is standins.Kind.REPLACED or row.target not in sys.modules]
+    installed = {row: row.module() for row in rows}
     for row, module in installed.items():
-        sys.modules[row.target] = module
-        parent, _, leaf = row.target.rpartition(".")
-        if parent in sys.modules:
-            setattr(sys.modules[parent], leaf, module)
+        _install(row.target, module)
     try:
         yield
     finally:
@@ -95,10 +125,22 @@ def _standing_in() -> Iterator[None]:
                 setattr(sys.modules[parent], leaf, module)
 
 
-def _import_cinder(served: database.Database) -> None:
-    import cinder.db
+def _install(target: str, module: types.ModuleType) -> None:
+    """Put a module in the place of another one, also where Cinder has already imported that or its functions."""
+    earlier = sys.modules.get(target)
+    sys.modules[target] = module
+    parent, _, leaf = target.rpartition(".")
+    if parent in sys.modules:
+        setattr(sys.modules[parent], leaf, module)
+    if earlier is not None:
+        own = [(name, value) for name, value in vars(earlier).items() if getattr(value, "__module__", "") == target]
+        pairs = [(value, vars(module)[name]) for name, value in own if name in vars(module)]
+        green.rewrite([(earlier, module), *pairs])
 
-    sys.modules["cinder.db.api"] = cinder.db.api = standins.database_module(served)
+
+def _import_cinder(served: database.Database) -> None:
+    importlib.import_module("cinder.db")
+    _install("cinder.db.api", standins.database_module(served))
     with _standing_in():
         from cinder import objects
 
@@ -167,6 +209,7 @@ class Runtime:
         self.owner = owner
         self._defaults = dict(defaults or {})
         self._sections: conf.Sections | None = None
+        self._is_patched = green.is_patched()
 
     @property
     def routes(self) -> Routes:
@@ -178,10 +221,12 @@ class Runtime:
         Raises:
             ConfigurationError: a default is invalid, or differs from that of another Runtime in this process.
             HostError: the lock directory cannot be used now, for example because its disk is full; start again later.
+            RuntimeError: eventlet has patched the process after this Runtime was created.
         """
         with _process.guard:
             if self._sections is not None:
                 return
+            green.refuse_change(self._is_patched)
             load_cinder()
             wanted = default_section.carried(self._defaults)
             default_section.refuse_conflict(wanted, _process.defaults.values())

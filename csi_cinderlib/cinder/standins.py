@@ -16,7 +16,6 @@ import enum
 import importlib
 import importlib.machinery
 import sys
-import threading
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,8 +23,9 @@ from http import HTTPStatus
 from typing import Any, NoReturn
 
 from csi_cinderlib.cinder.database import Database
+from csi_cinderlib.concurrency import LateLock
 
-_swapping = threading.Lock()
+_swapping = LateLock()
 
 
 class Kind(enum.Enum):

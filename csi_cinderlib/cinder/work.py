@@ -10,13 +10,13 @@ thread pools (`patches.py`) use the store of their back end. Other threads are s
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from csi_cinderlib.cinder.looping import LoopingCalls
+from csi_cinderlib.concurrency import LateLock
 from csi_cinderlib.errors import DriverError, NotFound
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume
 from csi_cinderlib.persistence.api import R, Store
@@ -138,7 +138,7 @@ class Routes:
 
     def __init__(self) -> None:
         self._routes: tuple[Route, ...] = ()
-        self._guard = threading.Lock()
+        self._guard = LateLock()
 
     def add(self, route: Route) -> None:
         with self._guard:
@@ -147,6 +147,10 @@ class Routes:
     def remove(self, route: Route) -> None:
         with self._guard:
             self._routes = tuple(other for other in self._routes if other is not route)
+
+    def clear(self) -> None:
+        """Forget all back ends, in a forked child."""
+        self._routes = ()
 
     def all(self) -> tuple[Route, ...]:
         """The back ends on the store of the current thread's back end.

@@ -13,6 +13,8 @@ independent ones.
 
 from __future__ import annotations
 
+import logging.config  # noqa: F401  # programs use it without an import of their own, as cinderlib's imports load it
+
 from csi_cinderlib import __version__
 from csi_cinderlib.cinderlib import cinderlib, default, exception, objects, persistence, serialization
 from csi_cinderlib.cinderlib.alias import install_as_cinderlib

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json as json_text
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from csi_cinderlib.cinderlib import default, drivers, exception
-from csi_cinderlib.cinderlib.class_attributes import OfSetUp
+from csi_cinderlib.cinderlib import default, drivers, exception, references
+from csi_cinderlib.cinderlib.class_attributes import BackendClass, GlobalSetup, IsSetUp, OfSetUp
+from csi_cinderlib.cinderlib.session import abandon
 from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.lifecycle.local import LocalBackend as Core
@@ -26,10 +26,16 @@ _NOT_OF_A_POOL = frozenset(
 _OURS = {"properties", "vendor_prefix"}
 
 
-class Backend:
+def _replace_persistence(library: Library, persistence: Any) -> None:
+    """`Backend.persistence = persistence`: the object of the set-up, or anything that `storage` may be."""
+    if persistence is not library.persistence:
+        library.set_persistence({"storage": persistence})
+
+
+class Backend(metaclass=BackendClass):
     """A storage back end: a Cinder driver that is set up.
 
-    The same name with the same options returns the same object.
+    The same name with the same options returns the same object. A derived class may extend it: it is created in `__init__`.
 
     Args:
         volume_backend_name: the name; stored volumes refer to it.
@@ -44,61 +50,100 @@ class Backend:
 
     backends = OfSetUp("backends", MappingProxyType({}))
     """The back ends of the set-up, by name."""
-    persistence = OfSetUp("persistence")
+    persistence = OfSetUp("persistence", change=_replace_persistence)
     """Its metadata store."""
     fail_on_missing_backend = OfSetUp("fail_on_missing_backend")
     output_all_backend_info = OfSetUp("output_all_backend_info")
     project_id = OfSetUp("project_id")
     user_id = OfSetUp("user_id")
     non_uuid_ids = OfSetUp("non_uuid_ids")
-    global_initialization = OfSetUp("_is_set_up", before=False)
-    """Whether there is a set-up."""
+    global_initialization = IsSetUp()
+    """Whether there is a set-up. Set it to False to call `setup` again."""
     im_root = OfSetUp("im_root")
     """Whether this process runs as root and needs no `root_helper`."""
 
     _library: Library
     _cfg: Mapping[str, Any]
-    _volumes: list[Volume] | None
-    _stats: dict[str, Any] | None
-    core: Core
-    """The implementation (`csi_cinderlib.lifecycle.local.LocalBackend`)."""
+    _called_with: Mapping[str, Any]
+    """The options given by the program, before a derived class changed them."""
+    _settings: BackendSettings
+    _core: Core | None = None
+    """None in a forked child before its first use."""
+    _volumes: list[Volume] | None = None
+    _stats: dict[str, Any] | None = None
 
-    def __new__(cls, volume_backend_name: str, **driver_cfg: Any) -> Backend:
-        return default.library().backend(volume_backend_name, **driver_cfg)
+    def __init__(self, volume_backend_name: str, **driver_cfg: Any) -> None:
+        self._cfg = dict(driver_cfg)
+        self._volumes = self._stats = None
+        known = {**self._library.cinder_options, **driver_cfg}
+        options = references.resolved(driver_cfg, known)
+        driver = str(options.pop("volume_driver", DEFAULT_DRIVER))
+        self._settings = BackendSettings(
+            name=volume_backend_name, driver=driver, options=options, directory=str(Path.cwd())
+        )
+        self._start()
 
     @classmethod
-    def _of(cls, library: Library, name: str, cfg: Mapping[str, Any]) -> Backend:
+    def _of(cls, library: Library, name: str, cfg: Mapping[str, Any]) -> Self:
         """Create and start a back end. The library ensures that the name is unique."""
         backend = object.__new__(cls)
-        backend._library, backend._cfg = library, dict(cfg)
-        backend._volumes = backend._stats = None
-        known = {**library.cinder_options, **cfg}
-        options = {key: _filled_in(value, known) for key, value in cfg.items()}
-        driver = str(options.pop("volume_driver", DEFAULT_DRIVER))
-        settings = BackendSettings(name=name, driver=driver, options=options, directory=str(Path.cwd()))
-        backend.core = Core(
-            settings,
-            store=library.store,
-            runtime=library.runtime,
-            is_alive=library.presence.alive,
-            ensure_exports=library.ensure_exports,
-        )
-        backend.core.start()
-        backend.core.wait_for_exports()
+        backend._library, backend._called_with = library, dict(cfg)
+        try:
+            cls.__init__(backend, name, **cfg)
+        except BaseException:  # of a derived class, perhaps
+            backend._stop()
+            raise
         return backend
 
-    global_setup = staticmethod(default.setup)
+    def _is_given(self, cfg: Mapping[str, Any]) -> bool:
+        """Whether these are the options of this back end."""
+        return cfg in (self._called_with, self._cfg)
+
+    def _start(self) -> Core:
+        library = self._library
+        core = Core(
+            self._settings,
+            store=library.store,
+            runtime=library.runtime,
+            is_alive=lambda owner: library._session.presence.alive(owner),  # noqa: PLW0108  # the store may change
+            ensure_exports=library.ensure_exports,
+        )
+        core.start()
+        core.wait_for_exports()
+        self._core = core
+        return core
+
+    @property
+    def core(self) -> Core:
+        """The implementation (`csi_cinderlib.lifecycle.local.LocalBackend`). A forked child sets up its own driver."""
+        return self._core or self._restart()
+
+    def _restart(self) -> Core:
+        with self._library._setting_up(self.id):
+            return self._core or self._start()
+
+    def _stop(self) -> None:
+        if self._core is not None:
+            self._core.stop()
+
+    def _leave_driver(self) -> None:
+        """Leave the driver, with its sessions, to the parent of this forked child."""
+        inherited, self._core = self._core, None
+        if inherited is not None:
+            abandon(inherited)
+
+    global_setup = GlobalSetup()
 
     @classmethod
     def set_persistence(cls, persistence_config: Mapping[str, Any] | None) -> None:
-        """Change the metadata store of the process-wide set-up and set up its back ends again."""
+        """Change the metadata store of the process-wide set-up; see `Library.set_persistence`."""
         default.library().set_persistence(persistence_config)
 
     # --- properties
 
     @property
     def id(self) -> str:
-        return self.core.name
+        return self._settings.name
 
     @property
     def driver(self) -> Any:
@@ -167,7 +212,7 @@ class Backend:
     def config(self) -> dict[str, Any]:
         """The name; with `output_all_backend_info` the whole configuration, including passwords."""
         name = {"volume_backend_name": self.id}
-        return {**self._cfg, **name} if self._library.output_all_backend_info else name
+        return {**self._cfg, **name} if self.output_all_backend_info else name
 
     def _described(self, how: str) -> dict[str, Any]:
         volumes = [getattr(volume, how) for volume in self.volumes]
@@ -193,14 +238,15 @@ class Backend:
         return json_text.dumps(self.dump)
 
     @classmethod
-    def load(cls, json_src: Mapping[str, Any], save: bool = False) -> Backend | str:
-        """Load a back end and its volumes from the output of `json` or `dump`."""
-        return default.library().load_backend(json_src, save=save)
+    def load(cls, json_src: Mapping[str, Any] | str, save: bool = False) -> Backend | str:
+        """Load a back end and its volumes from the output of `json` or `dump`, as text or parsed."""
+        source = json_text.loads(json_src) if isinstance(json_src, str) else json_src
+        return default.library().load_backend(source, save=save, cls=cls)
 
     @classmethod
     def load_backend(cls, backend_data: Mapping[str, Any]) -> Backend | str:
         """A back end by its name or its whole configuration."""
-        return default.library().backend_of(backend_data)
+        return default.library().backend_of(backend_data, cls)
 
     @staticmethod
     def list_supported_drivers(output_version: int = 1) -> dict[str, Any]:
@@ -216,18 +262,6 @@ class Backend:
     def _volume_deleted(self, volume: Volume) -> None:
         if self._volumes is not None:
             self._volumes = [known for known in self._volumes if known.id != volume.id]
-
-
-def _filled_in(value: Any, known: Mapping[str, Any]) -> Any:
-    """Replace `$name` and `${name}` of given options; other dollar signs are literal."""
-    if not isinstance(value, str):
-        return value
-
-    def given(match: re.Match[str]) -> str:
-        name = match[1] or match[2]
-        return str(known[name]) if name in known else match[0]
-
-    return re.sub(r"\$(?:\{(\w+)\}|(\w+))", given, value)
 
 
 def _with_pools(raw: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from csi_cinderlib.concurrency import LateLock
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.types import Backend, Library
@@ -12,8 +13,10 @@ if TYPE_CHECKING:
 DEFAULT_PROJECT_ID = "cinderlib"
 DEFAULT_USER_ID = "cinderlib"
 
-_guard = threading.RLock()
+_guard = LateLock(reentrant=True)
 _library: Library | None = None
+_may_repeat = False
+"""Whether `setup` may change the existing set-up."""
 _library_class: type[Library]
 """Set by the package, because the modules of `Library` import this one."""
 
@@ -48,29 +51,50 @@ def setup(  # noqa: PLR0913, PLR0917  # cinderlib's own signature
 
     The arguments are those of `Library`, which creates independent set-ups.
 
+    After `Backend.global_initialization = False` it may be called again. Then loaded back ends and held objects stay in use, with the
+    new metadata store.
+
     Raises:
-        RuntimeError: the library is already set up.
+        RuntimeError: the library is already set up; call `close` first.
         InvalidPersistence, ConfigurationError, StoreUnavailable: the metadata store cannot be used.
     """
-    global _library  # noqa: PLW0603  # the single process-wide instance
+    global _library, _may_repeat  # noqa: PLW0603  # the single process-wide instance
+    options: dict[str, Any] = {
+        "root_helper": root_helper,
+        "non_uuid_ids": non_uuid_ids,
+        "output_all_backend_info": output_all_backend_info,
+        "project_id": project_id,
+        "user_id": user_id,
+        "fail_on_missing_backend": fail_on_missing_backend,
+        "ensure_exports": ensure_exports,
+    }
+    others: dict[str, Any] = {
+        "file_locks_path": file_locks_path,
+        "host": host,
+        "persistence_config": persistence_config,
+        "suppress_requests_ssl_warnings": suppress_requests_ssl_warnings,
+        "disable_logs": disable_logs,
+    }
     with _guard:
-        if _library is not None:
+        if _library is None:
+            _library = _library_class(**options, **others, **cinder_config_params)
+        elif _may_repeat:
+            _library.set_up_again(**others, options=options, cinder_options=cinder_config_params)
+        else:
             raise RuntimeError("Already setup")
-        _library = _library_class(
-            file_locks_path=file_locks_path,
-            root_helper=root_helper,
-            suppress_requests_ssl_warnings=suppress_requests_ssl_warnings,
-            disable_logs=disable_logs,
-            non_uuid_ids=non_uuid_ids,
-            output_all_backend_info=output_all_backend_info,
-            project_id=project_id,
-            user_id=user_id,
-            persistence_config=persistence_config,
-            fail_on_missing_backend=fail_on_missing_backend,
-            host=host,
-            ensure_exports=ensure_exports,
-            **cinder_config_params,
-        )
+        _may_repeat = False
+
+
+def is_set_up() -> bool:
+    """Whether there is a set-up that `setup` may not change."""
+    return _library is not None and not _may_repeat
+
+
+def allow_setup(allowed: bool) -> None:
+    """Allow or refuse another call of `setup`. Until then the existing set-up stays in use."""
+    global _may_repeat  # noqa: PLW0603  # of the single process-wide instance
+    with _guard:
+        _may_repeat = allowed and _library is not None
 
 
 def current() -> Library | None:
@@ -89,11 +113,11 @@ def library() -> Library:
 
 def close() -> None:
     """Close the process-wide set-up, so that `setup` may be called again. Not part of cinderlib."""
-    global _library  # noqa: PLW0603  # the single process-wide instance
+    global _library, _may_repeat  # the single process-wide instance
     with _guard:
         if _library is not None:
             _library.close()
-            _library = None
+            _library, _may_repeat = None, False
 
 
 def loaded_backend(name_or_backend: Backend | str) -> Backend:

@@ -42,6 +42,7 @@ class Object(Generic[T]):
 
     def __init__(self, library: Library, record: T, backend: Backend | str) -> None:
         self._library = library
+        library.objects[id(self)] = self
         self._record: T = record
         self._backend = backend
         self._object: Any = None
@@ -128,6 +129,11 @@ class Object(Generic[T]):
 
     def _store_all(self) -> T:
         return self._put(self._record)
+
+    def _leave_store(self) -> None:
+        """The set-up has changed its store: if the new one does not contain the record, the next operation stores it."""
+        if self._outcome != "deleted":
+            self._record = replace(self._record, revision="")
 
     def _put(self, record: T) -> T:
         """Create or overwrite the stored record, for a record loaded from JSON."""

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import json as json_text
-import logging
 import os
 import socket
 import threading
-import warnings
 import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from csi_cinderlib.cinder.runtime import Runtime
-from csi_cinderlib.cinderlib import exception, serialization, state, waiting
+from csi_cinderlib.cinderlib import exception, forks, references, serialization, state
 from csi_cinderlib.cinderlib.backends import Backend
 from csi_cinderlib.cinderlib.connection import Connection
+from csi_cinderlib.cinderlib.current_store import CurrentStore
 from csi_cinderlib.cinderlib.default import DEFAULT_PROJECT_ID, DEFAULT_USER_ID
 from csi_cinderlib.cinderlib.handles import Handles
-from csi_cinderlib.cinderlib.persistence import Persistence, open_store
-from csi_cinderlib.cinderlib.presence import Presence, Process
+from csi_cinderlib.cinderlib.persistence import Persistence
+from csi_cinderlib.cinderlib.quiet import hush
+from csi_cinderlib.cinderlib.session import Place, Session
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.cinderlib.volume import Volume
+from csi_cinderlib.concurrency import Gate
 from csi_cinderlib.errors import NotFound
 from csi_cinderlib.model import records
 from csi_cinderlib.model.records import Attachment
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from csi_cinderlib.brick import Initiator
 
 O = TypeVar("O", Volume, Snapshot, Connection)  # noqa: E741  # object
-
-_QUIET = ("cinder", "os_brick", "csi_cinderlib", "oslo_config", "oslo_privsep", "oslo_concurrency", "oslo_service")
 
 
 class Library:
@@ -63,10 +62,8 @@ class Library:
         cinder_config_params: options of Cinder's DEFAULT section, for example `my_ip`.
     """
 
-    _backend_class: ClassVar[type[Backend]] = Backend
-    """Returned by `Object.backend_class`."""
-    _is_set_up = True
-    """Returned by `Backend.global_initialization`."""
+    _backend_class: type[Backend] = Backend
+    """Returned by `Object.backend_class`, and used for back ends in JSON."""
 
     def __init__(  # noqa: PLR0913  # setup's, by keyword
         self,
@@ -86,55 +83,147 @@ class Library:
         state_dir: Path | str | None = None,
         **cinder_config_params: Any,
     ) -> None:
+        self.host_name = socket.gethostname()
+        self.im_root = os.geteuid() == 0
+        self.backends: dict[str, Backend] = {}
+        self.objects: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        """The volumes, snapshots and connections that the program holds."""
+        self._started: list[Backend] = []
+        """The back ends to stop at the end, even if the program has removed them from `backends`."""
+        self._is_named = state_dir is not None
+        self._directory = state.made(Path(state_dir)) if state_dir else state.make_directory()
+        self._share(self._shared_by_drivers(file_locks_path, host, cinder_config_params))
+        self._make_locks()
+        self.store = CurrentStore(lambda: self._session.store)
+        self._opened: Session | None = Session(self._place(persistence_config), self.host_name)
+        self.handles = Handles(self, one_each=not self.store.traits.durable)
+        self.persistence = Persistence(self)
+        self._runtime = self._make_runtime()
+        self._set(
+            project_id=project_id,
+            user_id=user_id,
+            fail_on_missing_backend=fail_on_missing_backend,
+            output_all_backend_info=output_all_backend_info,
+            non_uuid_ids=non_uuid_ids,
+            ensure_exports=ensure_exports,
+            root_helper=root_helper,
+        )
+        hush(suppress_requests_ssl_warnings, disable_logs, non_uuid_ids)
+        forks.watch(self)
+
+    def _set(
+        self,
+        *,
+        project_id: str | None,
+        user_id: str | None,
+        fail_on_missing_backend: bool,
+        output_all_backend_info: bool,
+        non_uuid_ids: bool,
+        ensure_exports: bool,
+        root_helper: str,
+    ) -> None:
+        """The options that may change while back ends are loaded."""
         self.project_id = project_id or DEFAULT_PROJECT_ID
         self.user_id = user_id or DEFAULT_USER_ID
         self.fail_on_missing_backend = fail_on_missing_backend
         self.output_all_backend_info = output_all_backend_info
         self.non_uuid_ids = non_uuid_ids
         self.ensure_exports = ensure_exports
-        self.im_root = os.geteuid() == 0
-        self.host_name = socket.gethostname()
-        self.host = host or self.host_name
-        self.cinder_options = dict(cinder_config_params)
-        self.backends: dict[str, Backend] = {}
-        self._is_named = state_dir is not None
-        self._directory = Path(state_dir) if state_dir else state.make_directory()
-        self._root_helper = "" if self.im_root else root_helper
+        self._root_helper = root_helper
+
+    def _share(self, options: Mapping[str, Any]) -> None:
+        """The options that all drivers share, and that may not change while back ends are loaded."""
+        self.cinder_options = dict(options)
+        self._lock_directory: Path | None = self.cinder_options.pop("file_locks_path")
+        self.host = str(self.cinder_options.pop("host"))
+
+    def _shared_by_drivers(
+        self, file_locks_path: str | None, host: str | None, cinder_options: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        locks = state.made(Path(file_locks_path), "file_locks_path") if file_locks_path else None
+        return {"file_locks_path": locks, "host": host or self.host_name, **cinder_options}
+
+    def set_up_again(
+        self,
+        *,
+        persistence_config: Mapping[str, Any] | None,
+        file_locks_path: str | None,
+        host: str | None,
+        suppress_requests_ssl_warnings: bool,
+        disable_logs: bool,
+        options: Mapping[str, Any],
+        cinder_options: Mapping[str, Any],
+    ) -> None:
+        """Change the set-up in place: back ends and held objects stay in use.
+
+        Raises:
+            RuntimeError: an option cannot be changed while back ends are loaded. Nothing was changed.
+            InvalidPersistence, ConfigurationError, StoreUnavailable: the new store cannot be used. Nothing was changed.
+        """
+        now = {"file_locks_path": self._lock_directory, "host": self.host, **self.cinder_options}
+        shared = self._shared_by_drivers(file_locks_path, host, cinder_options)
+        changed = sorted(name for name in shared.keys() | now.keys() if shared.get(name) != now.get(name))
+        if changed and self._started:
+            raise RuntimeError(f"cannot change {', '.join(changed)} while back ends are loaded; call close() first")
+        self.set_persistence(persistence_config)
+        if changed:
+            self._runtime.close()
+            self._share(shared)
+            self._runtime = self._make_runtime()
+        self._set(**options)
+        hush(suppress_requests_ssl_warnings, disable_logs, self.non_uuid_ids)
+
+    def _make_locks(self) -> None:
         self._guard = threading.RLock()
         """Held during a change of the store and during close."""
+        self._gate = Gate()
+        """Closed during a change of the store."""
         self._set_ups: dict[str, threading.RLock] = {}
         self._locks: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
         self._look_up = threading.Lock()
-        """Held only to look up a lock in the two mappings above."""
-        self.owner = str(Process.this(self.host_name))
-        self.runtime = Runtime(
+        """Held only to look up a lock in the two mappings."""
+
+    def _make_runtime(self) -> Runtime:
+        return Runtime(
             self._directory,
             host=self.host,
             owner=self.owner,
-            lock_dir=Path(file_locks_path) if file_locks_path else None,
-            defaults=self.cinder_options,
+            lock_dir=self._lock_directory,
+            defaults=references.resolved(self.cinder_options, self.cinder_options),
         )
-        _hush(suppress_requests_ssl_warnings, disable_logs, non_uuid_ids)
-        self._open(persistence_config)
 
-    def _open(self, config: Mapping[str, Any] | None) -> None:
-        self.store = waiting.until_free(lambda: open_store(config, self._directory, is_named=self._is_named))
-        self.handles = Handles(self, one_each=not self.store.traits.durable)
-        self.persistence = Persistence(self)
-        self.presence = Presence(self.store, self.owner)
-        self.presence.start()
-        weakref.finalize(self, self.presence.stop)
+    @property
+    def runtime(self) -> Runtime:
+        self._session  # noqa: B018  # in a forked child it creates another Runtime
+        return self._runtime
+
+    def _place(self, config: Mapping[str, Any] | None) -> Place:
+        return Place(config, self._directory, is_named=self._is_named)
+
+    @property
+    def _session(self) -> Session:
+        session = self._opened
+        return session if session is not None else self._open_in_child()
+
+    @property
+    def owner(self) -> str:
+        return self._session.owner
 
     # --- back ends
 
     def backend(self, volume_backend_name: str, **driver_cfg: Any) -> Backend:
         """As `Backend(...)`, in this set-up. Only callers that want the same back end wait for its set-up."""
-        with self._setting_up(volume_backend_name):
-            known = self.backends.get(volume_backend_name)
+        return self.backend_as(Backend, volume_backend_name, driver_cfg)
+
+    def backend_as(self, cls: type[Backend], name: str, cfg: Mapping[str, Any]) -> Backend:
+        """As `cls(...)`, for a class derived from `Backend`. A known back end keeps its class."""
+        with self._setting_up(name):
+            known = self.backends.get(name)
             if known is None:
-                known = self.backends[volume_backend_name] = Backend._of(self, volume_backend_name, driver_cfg)
-            elif known._cfg != driver_cfg:
-                raise ValueError(f"Backend named {volume_backend_name} already exists with a different configuration")
+                known = self.backends[name] = cls._of(self, name, cfg)
+                self._started.append(known)
+            elif not known._is_given(cfg):
+                raise ValueError(f"Backend named {name} already exists with a different configuration")
             return known
 
     def _setting_up(self, name: str) -> threading.RLock:
@@ -147,7 +236,7 @@ class Library:
             return name
         return self.backends[name]
 
-    def backend_of(self, data: Mapping[str, Any]) -> Backend | str:
+    def backend_of(self, data: Mapping[str, Any], cls: type[Backend] | None = None) -> Backend | str:
         """A back end from its JSON description. It is set up if the description has the whole configuration.
 
         Raises:
@@ -155,17 +244,34 @@ class Library:
         """
         name = data["volume_backend_name"]
         if name not in self.backends and len(data) > 1:
-            return self.backend(**data)
+            rest = {key: value for key, value in data.items() if key != "volume_backend_name"}
+            return self.backend_as(cls or self._backend_class, name, rest)
         return self.backend_named(name)
 
     def set_persistence(self, config: Mapping[str, Any] | None) -> None:
-        """Change the metadata store and set up the back ends again."""
-        with self._at_rest():
-            before = [(backend.id, backend._cfg) for backend in self.backends.values()]
-            self._stop()
-            self._open(config)
-            for name, cfg in before:
-                self.backend(name, **cfg)
+        """Change the metadata store. Back ends and the objects that the program holds stay in use.
+
+        An object that the new store does not contain is stored there at its next operation. The same configuration changes nothing.
+
+        Raises:
+            InvalidPersistence, ConfigurationError, StoreUnavailable: the new store cannot be used. The earlier one stays in use.
+        """
+        with self._at_rest(), self._gate.closed():
+            before, place = self._opened, self._place(config)  # None in a forked child that has not used the set-up
+            if before is None:
+                self._opened = Session(place, self.host_name)
+                self._runtime = self._make_runtime()
+            elif place == before.place:
+                return
+            else:
+                self._opened = Session(place, self.host_name, owner=before.owner)
+            self.handles = Handles(self, one_each=not self.store.traits.durable)
+            for held in list(self.objects.values()):
+                held._leave_store()
+            for backend in self.backends.values():
+                backend._volumes = None
+            if before is not None:
+                before.close()
 
     @contextlib.contextmanager
     def _at_rest(self) -> Iterator[None]:
@@ -199,7 +305,7 @@ class Library:
         """Serialise changes of a volume or snapshot between threads."""
         with self._look_up:
             lock = self._locks.setdefault(volume_id, threading.RLock())
-        with lock:
+        with self._gate, lock:
             yield
 
     def initiator(self, *, multipath: bool, scan_attempts: int) -> Initiator:
@@ -209,7 +315,7 @@ class Library:
         return Initiator(
             self.runtime.state_dir,
             multipath=multipath,
-            root_helper=self._root_helper,
+            root_helper="" if self.im_root else self._root_helper,
             scan_attempts=scan_attempts,
             allowed=ANYWHERE,  # the connection was created by the same program
         )
@@ -226,8 +332,10 @@ class Library:
         kinds = {"Volume": Volume, "Snapshot": Snapshot, "Connection": Connection}
         return self.load_object(kinds[source["class"]], source, save)
 
-    def load_backend(self, source: Mapping[str, Any], *, save: bool = False) -> Backend | str:
-        backend = self.backend_of(source["backend"])
+    def load_backend(
+        self, source: Mapping[str, Any], *, save: bool = False, cls: type[Backend] | None = None
+    ) -> Backend | str:
+        backend = self.backend_of(source["backend"], cls)
         if isinstance(backend, Backend) and source.get("volumes"):
             backend._volumes = [self.load_object(Volume, volume, save) for volume in source["volumes"]]
         return backend
@@ -256,28 +364,36 @@ class Library:
 
     # --- closing
 
-    def _stop(self) -> None:
-        for backend in self.backends.values():
-            backend.core.stop()
-        self.backends.clear()
-        self.presence.stop()
-        self.store.close()
-
     def close(self) -> None:
         """Close the back ends and the store. Volumes and connections are not changed."""
         with self._at_rest():
-            self._stop()
+            for backend in self._started:
+                backend._stop()
+            self._started.clear()
+            self.backends.clear()
+            if self._opened is not None:  # otherwise this is a forked child that has not used the set-up
+                self._opened.close()
             with contextlib.suppress(NotFound):
-                self.runtime.close()
+                self._runtime.close()
 
+    # --- forks
 
-def _hush(requests: bool, logs: bool, ids: bool) -> None:
-    """Suppress output on standard error. A program that configures logging or warnings still gets it."""
-    if requests:
-        warnings.filterwarnings("ignore", message="Unverified HTTPS request")
-    if ids:
-        warnings.filterwarnings("ignore", message=".*is an invalid UUID")
-    for name in _QUIET if logs else ():
-        logger = logging.getLogger(name)
-        if not any(isinstance(handler, logging.NullHandler) for handler in logger.handlers):
-            logger.addHandler(logging.NullHandler())
+    def begin_child(self) -> None:
+        """Leave everything that a forked child has inherited to the parent. The child opens its own on first use.
+
+        Called in the child, which may be about to execute another program. Takes no lock, since another thread of the parent may
+        hold it.
+        """
+        self._make_locks()
+        session, self._opened = self._opened, None
+        if session is not None:
+            self._for_child = session.for_child(self.host_name)
+        for backend in self._started:
+            backend._leave_driver()
+
+    def _open_in_child(self) -> Session:
+        with self._guard:
+            if self._opened is None:
+                self._opened = self._for_child()
+                self._runtime = self._make_runtime()
+            return self._opened

@@ -86,6 +86,7 @@ class Presence:
         self._place = _place()
         self._signs = heartbeats.Owners(store, owner=name)
         self._end = threading.Event()
+        self._pid = os.getpid()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -126,6 +127,8 @@ class Presence:
     def _live(self) -> None:
         has_beaten = False
         while not self._end.wait(self._beat):
+            if os.getpid() != self._pid:  # a green thread, which goes on in a forked child
+                return
             with contextlib.suppress(DriverError):  # the store may be unavailable for a while
                 self._signs.beat()
                 has_beaten = True

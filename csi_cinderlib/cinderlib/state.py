@@ -17,13 +17,19 @@ def make_directory() -> Path:
     Raises:
         ConfigurationError: it cannot be created.
     """
-    path = _default()
+    return made(_default())
+
+
+def made(path: Path, option: str = "state_dir") -> Path:
+    """The directory, created if missing.
+
+    Raises:
+        ConfigurationError: it cannot be created; names the option.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise ConfigurationError(
-            "state_dir", f"cannot create {path}: {error.strerror}; set another directory"
-        ) from error
+        raise ConfigurationError(option, f"cannot create {path}: {error.strerror}; set another directory") from error
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import random
 import stat
@@ -47,8 +48,14 @@ _ATTEMPTS = 100
 _GONE = (errno.ENXIO, errno.ENOENT)
 """The device was detached or removed after it was found."""
 
-_others = Patience()
-"""Limits the wait for loop devices whose backing file may not answer."""
+
+@functools.cache
+def _others() -> Patience:
+    """Limits the wait for loop devices whose backing file may not answer. Not made at import, see `LateLock`."""
+    return Patience()
+
+
+os.register_at_fork(after_in_child=_others.cache_clear)  # its threads run in the parent only
 
 _BLKROSET = 0x125D
 _BLKFLSBUF = 0x1261
@@ -188,7 +195,7 @@ def _status(number: int) -> loopctl.Status | None:
 def _status_of_another(number: int) -> loopctl.Status | None:
     """`_status` of a device with probably another file. None also if the share of its file is dead: the wanted file answers."""
     try:
-        return _others.look(loopctl.node(number), "status", lambda: _status(number))
+        return _others().look(loopctl.node(number), "status", lambda: _status(number))
     except NoAnswer:
         return None
     except OSError as error:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from csi_cinderlib.backend.verbs import Driver
+from csi_cinderlib.concurrency import LateLock
 from csi_cinderlib.errors import InUse, OperationPending, PreconditionFailed
 from csi_cinderlib.lifecycle.ledger import Ledger
 from csi_cinderlib.lifecycle.room import Room
@@ -14,7 +14,7 @@ from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Snapshot, Status, Volume
 from csi_cinderlib.persistence.optimistic import change
 
-_guard = threading.Lock()
+_guard = LateLock()
 _running: set[tuple[str, str]] = set()
 """Owner and volume of each revert running in this process. If the store fails, its mark on the record can remain afterwards."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 
 from csi_cinderlib.errors import ResourceExhausted
@@ -26,3 +27,4 @@ class Room(Reserve):
 
 
 of = functools.cache(Room)
+os.register_at_fork(after_in_child=of.cache_clear)  # another thread of the parent may hold its lock

@@ -1,4 +1,4 @@
-"""Option values from a cinder.conf."""
+"""Option values with references to other options."""
 
 from __future__ import annotations
 
@@ -35,6 +35,12 @@ class Inherited(Verbatim):
 
 class Referenced(Verbatim):
     """A value from [DEFAULT] that another option refers to by `$name`."""
+
+    __slots__ = ()
+
+
+class Referring(str):
+    """A value given to the library: `$name` refers to an option if there is one of that name. Other characters have no meaning."""
 
     __slots__ = ()
 

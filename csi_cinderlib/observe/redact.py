@@ -7,6 +7,7 @@ their `spellings`. `csi.secrets` determines the secret fields of CSI messages.
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -85,6 +86,7 @@ class _Values:
 
 _hidden: ContextVar[tuple[_Values, ...]] = ContextVar("hidden", default=())
 _guard = threading.Lock()
+os.register_at_fork(before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_guard.release)
 _hidden_in_process: list[tuple[str, ...]] = []
 _in_process: dict[str, tuple[Spelling, ...]] = {}
 """By value. With many back ends there are thousands."""

@@ -6,6 +6,7 @@ import json
 import threading
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,6 +134,10 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing to release."""
+
+    def still(self) -> AbstractContextManager[object]:
+        """Held during a fork, so that the child gets a consistent copy."""
+        return self._lock
 
     def _put_raw(self, kind: type[Record], id: str, revision: str, body: str) -> None:
         """Store a body from a document, readable or not, with its readable keys. Call it with the lock held."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -239,10 +240,24 @@ class _LockFile:
             raise _refusal(database, holder) from None
         with suppress(OSError):  # without it, the error of a second process names no pid
             os.pwrite(self._fd, f"{os.getpid():<31}\n".encode(), 0)
+        _held.add(self)
 
     def close(self) -> None:
         """Unlock, but keep the file: after removing it, two processes could lock different files of the same name."""
+        _held.discard(self)
         os.close(self._fd)
+
+
+_held: weakref.WeakSet[_LockFile] = weakref.WeakSet()
+
+
+def _leave_to_parent() -> None:
+    """A forked child inherits the lock, and would hold it after the end of its parent."""
+    for lock in list(_held):
+        lock.close()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _refusal(database: Path, holder: str) -> StoreInUse:

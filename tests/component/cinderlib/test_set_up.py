@@ -25,7 +25,7 @@ from tests.component.cinderlib.conftest import CONNECTOR, NOTHING, storage
 def opened(config: Any, **named: Any) -> str:
     library = Library(persistence_config=config, **named)
     try:
-        return type(library.store).__name__
+        return type(library.store.current).__name__
     finally:
         library.close()
 
@@ -111,7 +111,7 @@ def test_a_store_is_given_as_a_class_or_an_instance() -> None:
     assert opened({"storage": MemoryStore}) == "MemoryStore"
     store = MemoryStore()
     library = Library(persistence_config={"storage": store})
-    assert library.store is store
+    assert library.store.current is store
     library.close()
 
 

@@ -1,0 +1,50 @@
+"""The metadata store of a set-up. The program can exchange it, and a forked child opens its own; the back ends keep this object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from csi_cinderlib.model.records import EMPTY
+from csi_cinderlib.persistence.api import Page, R, Store, Traits, Where
+
+
+class CurrentStore:
+    """A `Store` that passes each call on to the open one.
+
+    Args:
+        current: returns the open store, and opens it if necessary.
+    """
+
+    def __init__(self, current: Callable[[], Store]) -> None:
+        self._current = current
+
+    @property
+    def current(self) -> Store:
+        """The open store itself."""
+        return self._current()
+
+    @property
+    def traits(self) -> Traits:
+        return self._current().traits
+
+    @traits.setter
+    def traits(self, _traits: Traits) -> None:  # the protocol declares an attribute
+        raise AttributeError("the traits are those of the open store")
+
+    def add(self, record: R) -> R:
+        return self._current().add(record)
+
+    def get(self, kind: type[R], id: str) -> R:
+        return self._current().get(kind, id)
+
+    def replace(self, record: R) -> R:
+        return self._current().replace(record)
+
+    def remove(self, record: R) -> None:
+        self._current().remove(record)
+
+    def page(self, kind: type[R], *, after: str = "", limit: int = 100, where: Where = EMPTY) -> Page[R]:
+        return self._current().page(kind, after=after, limit=limit, where=where)
+
+    def close(self) -> None:
+        """The set-up closes the open store."""
