@@ -3,8 +3,8 @@
     python -m tests.component.cinderlib.ovirt_client ORDER DIRECTORY COMMAND DRIVER DATABASE CORRELATION ARGUMENT...
 
 It makes the same calls as oVirt's program in the same environment: eventlet has patched the standard library, and the import of the
-library makes `logging.config` available. ORDER is `after` (the library is imported after eventlet's patch, as in oVirt), `before`, or
-`never` (without eventlet). `attach` and `detach` are commands of a host, which oVirt leaves to os-brick.
+library makes `logging.config` available. ORDER is `after` (the library is imported after eventlet's patch, as in oVirt) or
+`before`. `attach` and `detach` are commands of a host, which oVirt leaves to os-brick.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def load(order: str) -> Any:
     if order == "after":
         _patch()
     library = importlib.import_module("csi_cinderlib.cinderlib")
-    if order == "before":
+    if order != "after":
         _patch()
     return library
 
