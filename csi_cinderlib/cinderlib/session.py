@@ -31,6 +31,7 @@ class Place:
 
     def open(self, *, patience: float = waiting.PATIENCE_SECONDS) -> Store:
         """Open the store; wait for at most `patience` seconds for another process that uses an SQLite file."""
+        _make_directory(self.config or {})
         return waiting.until_free(
             lambda: open_store(self.config, self.state_dir, is_named=self.is_named), seconds=patience
         )
@@ -40,6 +41,18 @@ class Place:
         """Whether the program has passed an open store, which only it can open again."""
         storage = (self.config or {}).get("storage")
         return storage is not None and not isinstance(storage, str | type)
+
+
+def _make_directory(config: Mapping[str, Any]) -> None:
+    """Create the directory of an SQLite file if it is missing, and its parent is not: more would hide a wrong path.
+
+    If that fails, opening the file names the problem.
+    """
+    dialect, _, place = str(config.get("connection") or config.get("url") or "").partition("://")
+    path = Path(place[1:].partition("?")[0])
+    if dialect.partition("+")[0] == "sqlite" and path.name and path.parent.parent.is_dir():
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(mode=0o700, exist_ok=True)
 
 
 class Session:

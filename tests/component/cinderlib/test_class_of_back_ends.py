@@ -335,3 +335,20 @@ def test_missing_directories_are_created(tmp_path: Path) -> None:
         errors.ConfigurationError, match=r"file_locks_path: cannot create .*/file/locks: Not a directory"
     ):
         Library(file_locks_path=str(tmp_path / "file" / "locks"))
+
+
+def test_the_directory_of_an_sqlite_file_is_created(tmp_path: Path) -> None:
+    """As the tutorial's first snippet needs it."""
+    for number, name in enumerate(("connection", "url")):
+        place = tmp_path / str(number) / "volumes.db"
+        config = {"storage": "db" if name == "connection" else "sql", name: f"sqlite:///{place}"}
+        Library(persistence_config=config).close()
+        assert place.exists()
+        assert place.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_more_than_one_directory_of_an_sqlite_file_is_not_created(tmp_path: Path) -> None:
+    """It would hide a wrong path."""
+    with pytest.raises(errors.ConfigurationError, match=r"cannot open .*/wrong/path/volumes\.db.*No such file"):
+        Library(persistence_config={"storage": "db", "connection": f"sqlite:///{tmp_path}/wrong/path/volumes.db"})
+    assert not (tmp_path / "wrong").exists()

@@ -1,0 +1,25 @@
+"""The functions of cinderlib's module `utils`: lists of objects by id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def find_by_id(resource_id: str, elements: Sequence[Any] | None) -> tuple[int, Any] | tuple[None, None]:
+    """The index and the object of that id; (None, None) if there is none."""
+    for index, element in enumerate(elements or ()):
+        if element.id == resource_id:
+            return index, element
+    return None, None
+
+
+def add_by_id(resource: Any, elements: list[Any] | None) -> None:
+    """Replace the object of the same id, or append it. A list that is None stays None."""
+    if elements is None:
+        return
+    index, _ = find_by_id(resource.id, elements)
+    if index is None:
+        elements.append(resource)
+    else:
+        elements[index] = resource
