@@ -4,6 +4,7 @@
     ├── InvalidRequest            a field of a call is invalid (names the field)
     │   └── OutOfRange            a size or limit cannot be met
     ├── ConfigurationError        one or more settings are invalid (names the key paths)
+    │   └── StoreInUse            another process uses the metadata store, which only one can
     ├── NotFound                  a volume, snapshot, node, group ... does not exist
     ├── AlreadyExists             a different object already uses the id or path
     │   └── NameTaken             the back end has an object of this name that this driver did not create
@@ -153,6 +154,16 @@ class Problems:
             return False
         self._found.update(dict.fromkeys(error.problems))
         return True
+
+
+class StoreInUse(ConfigurationError):
+    """Another process uses the metadata store, which does not support several.
+
+    Attributes:
+        holder: its process id, if known.
+    """
+
+    holder: int | None = None
 
 
 class NotFound(DriverError):

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import time
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from csi_cinderlib.cinderlib import waiting
 from csi_cinderlib.cinderlib.exception import InvalidPersistence
 from csi_cinderlib.cinderlib.forks import abandon
 from csi_cinderlib.cinderlib.persistence import open_store
 from csi_cinderlib.cinderlib.persistence.adapter import PluginStore
 from csi_cinderlib.cinderlib.presence import Presence, Process
-from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.memory import MemoryStore
 
 _PARENT_SECONDS = 5.0
-"""How long a child waits for its parent, which may be about to end, to release an SQLite file."""
+"""How long a child waits for its parent, which may be about to end, to release an SQLite file: a daemon's parent ends after the fork."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,13 @@ class Place:
     state_dir: Path
     is_named: bool
 
-    def open(self) -> Store:
+    def open(self, *, patience: float = waiting.PATIENCE_SECONDS) -> Store:
+        """Open the store; wait for at most `patience` seconds for another process that uses an SQLite file."""
         if isinstance(self.config, Mapping):
             _make_directory(self.config)
-        return open_store(self.config, self.state_dir, is_named=self.is_named)
+        return waiting.until_free(
+            lambda: open_store(self.config, self.state_dir, is_named=self.is_named), seconds=patience
+        )
 
     @property
     def is_instance(self) -> bool:
@@ -92,7 +94,7 @@ class Session:
             return lambda: Session(place, host_name, store=store)
         if place.is_instance:
             return _refuse
-        return lambda: _patiently(lambda: Session(place, host_name))
+        return lambda: Session(place, host_name, store=place.open(patience=_PARENT_SECONDS))
 
 
 def _refuse() -> Session:
@@ -100,15 +102,3 @@ def _refuse() -> Session:
         "an open store, which a forked process cannot share with its parent; call set_persistence() in the child, or pass the "
         "store's class or name to setup()"
     )
-
-
-def _patiently(open_session: Callable[[], Session]) -> Session:
-    """Wait while the parent, which may hold the lock of an SQLite file, is ending: a daemon's parent ends after the fork."""
-    deadline = time.monotonic() + _PARENT_SECONDS
-    while True:
-        try:
-            return open_session()
-        except ConfigurationError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)

@@ -17,6 +17,7 @@ CODES: Mapping[type[errors.DriverError], grpc.StatusCode] = MappingProxyType(
         errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
         errors.OutOfRange: grpc.StatusCode.OUT_OF_RANGE,  # CreateVolume, "Unsupported `capacity_range`"
         errors.ConfigurationError: grpc.StatusCode.FAILED_PRECONDITION,  # an administrator must act first
+        errors.StoreInUse: grpc.StatusCode.FAILED_PRECONDITION,
         errors.NotFound: grpc.StatusCode.NOT_FOUND,
         errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
         errors.NameTaken: grpc.StatusCode.ALREADY_EXISTS,

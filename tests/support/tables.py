@@ -9,3 +9,8 @@ TABLES = pytest.StashKey[dict[str, list[str]]]()
 
 def add(config: pytest.Config, title: str, lines: list[str]) -> None:
     config.stash.setdefault(TABLES, {})[title] = lines
+
+
+def append(config: pytest.Config, title: str, line: str) -> None:
+    """Add a line to a table of this process."""
+    config.stash.setdefault(TABLES, {}).setdefault(title, []).append(line)

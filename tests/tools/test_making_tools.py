@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import signal
+import subprocess
+import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -214,3 +218,60 @@ def test_no_module_is_left_over() -> None:
     sources = {tool.requirements for tool in TOOLS.values() if isinstance(tool, PythonSource)}
     assert sources == set(SOURCES.iterdir())
     assert set(SETS["test"]) < set(SETS["cluster-test"])
+
+
+def requirements(folder: Path, text: str) -> Path:
+    path = folder / "requirements.txt"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A source distribution in the only place where pip looks."""
+    top = tmp_path / "example_package-1.0"
+    top.mkdir()
+    (top / "setup.py").write_text("import setuptools\nsetuptools.setup(name='example-package', version='1.0')\n")
+    path = tmp_path / "links" / "example_package-1.0.tar.gz"
+    path.parent.mkdir()
+    with tarfile.open(path, "w:gz") as file:
+        file.add(top, top.name)
+    monkeypatch.setenv("PIP_FIND_LINKS", str(path.parent))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    return path
+
+
+def unpack(text: str, folder: Path) -> Path:
+    result, work = folder / "result", folder / "work"
+    result.mkdir()
+    work.mkdir()
+    program = (
+        "import sys; from pathlib import Path; from tools import python; python.unpack_source(*map(Path, sys.argv[1:]))"
+    )
+    argv = [sys.executable, "-c", program, str(requirements(folder, text)), str(result), str(work)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=250)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return result
+
+
+def test_the_source_of_a_python_package_is_unpacked(archive: Path, tmp_path: Path) -> None:
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    result = unpack(f"example-package==1.0 --hash=sha256:{digest}\n", tmp_path)
+    assert [path.name for path in result.iterdir()] == ["setup.py"]
+
+
+@pytest.mark.usefixtures("archive")
+def test_the_source_of_a_python_package_with_another_hash_is_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"BuildFailed: pip: .*DO NOT MATCH THE HASHES"):
+        unpack(f"example-package==1.0 --hash=sha256:{'0' * 64}\n", tmp_path)
+
+
+def test_a_package_index_that_cannot_be_reached_is_a_missing_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PIP_NO_INDEX")
+    for name, value in (("INDEX_URL", "http://127.0.0.1:9/simple"), ("FIND_LINKS", ""), ("RETRIES", "1")):
+        monkeypatch.setenv(f"PIP_{name}", value)
+    with pytest.raises(RuntimeError, match=r"Unobtainable: no network: pip: .*Connection refused"):
+        unpack(f"example-package==1.0 --hash=sha256:{'0' * 64}\n", tmp_path)

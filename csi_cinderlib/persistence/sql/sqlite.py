@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, NullPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from csi_cinderlib.errors import ConfigurationError, DriverError
+from csi_cinderlib.errors import ConfigurationError, DriverError, StoreInUse
 from csi_cinderlib.host.reserve import Reserve
 from csi_cinderlib.persistence.sql import failures, several
 from csi_cinderlib.persistence.sql.database import Write
@@ -220,7 +220,8 @@ class _LockFile:
     """Ensures exclusive use by one process: locks FILE.lock until `close` or the end of the process.
 
     Raises:
-        ConfigurationError: another process holds the lock; names the file and the process.
+        StoreInUse: another process holds the lock; names the file and the process.
+        ConfigurationError: the file cannot be locked.
     """
 
     def __init__(self, database: Path) -> None:
@@ -236,7 +237,7 @@ class _LockFile:
             os.close(self._fd)
             if not isinstance(error, BlockingIOError):
                 raise ConfigurationError(URL_KEY, f"cannot lock {path}: {error.strerror}") from error
-            raise ConfigurationError(URL_KEY, _refusal(database, holder)) from None
+            raise _refusal(database, holder) from None
         with suppress(OSError):  # without it, the error of a second process names no pid
             os.pwrite(self._fd, f"{os.getpid():<31}\n".encode(), 0)
         _held.add(self)
@@ -259,8 +260,11 @@ def _leave_to_parent() -> None:
 os.register_at_fork(after_in_child=_leave_to_parent)
 
 
-def _refusal(database: Path, holder: str) -> str:
-    return (
+def _refusal(database: Path, holder: str) -> StoreInUse:
+    refusal = StoreInUse(
+        URL_KEY,
         f"{database} is in use by another process{f' (pid {holder})' if holder else ''}; stop that process, use another state directory, "
-        "or use a database server, which several processes can share"
+        "or use a database server, which several processes can share",
     )
+    refusal.holder = int(holder) if holder.isdecimal() else None
+    return refusal

@@ -134,7 +134,7 @@ work(backend)
 print(len(backend.volumes_filtered()))
 """
     refused, left = run(tmp_path, code, sqlite(tmp_path))
-    assert refused.startswith("ConfigurationError")
+    assert refused.startswith("StoreInUse")
     assert "volumes.db is in use by another process (pid " in refused
     assert "use a database server, which several processes can share" in refused
     assert left == "0"
