@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import json as json_text
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import class_attributes, exception, fields, object_setup, restoring
 from csi_cinderlib.cinderlib.attributes import MaybeName
+from csi_cinderlib.cinderlib.copies import Copyable
 from csi_cinderlib.cinderlib.results import Json
 from csi_cinderlib.errors import AlreadyExists, DriverError, InvalidRequest, NotFound, OperationPending
 from csi_cinderlib.model import times
@@ -29,13 +29,11 @@ _FORWARDED = frozenset(
     "_name_id _context _changed_fields _convert_connection_info_to_db_format _convert_connector_to_db_format".split()
 )
 """Attributes of Cinder's object with an underscore that programs and persistence plugins use."""
-_SHARED = frozenset({"_library", "_backend", "_record"})
-"""What copies of an object share: the set-up, the back end, and the immutable record."""
 _SECONDS, _NO_FRACTION = len("2026-01-31T12:34:56"), ".000000Z"
 _SET_BY_OPERATIONS = frozenset({*fields.RESULTS, "deleted", "deleted_at"})
 
 
-class Object(Generic[T]):
+class Object(Copyable, Generic[T]):
     """A volume, snapshot or connection.
 
     Every field of Cinder's versioned object (`_ovo`) is an attribute: `volume.provider_location`, `snapshot.volume_size`.
@@ -126,31 +124,6 @@ class Object(Generic[T]):
             if name.startswith("_") and name not in _FORWARDED:
                 raise AttributeError(name)
             return getattr(self._ovo, name)
-
-    # --- copies
-
-    def __copy__(self) -> Self:
-        """An object that shares Cinder's object with this one."""
-        return self._copied(vars(self))
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """An object with its own Cinder's object and its own related objects, on the same back end."""
-        twin = memo[id(self)] = self._copied({})
-        for name, value in vars(self).items():
-            vars(twin)[name] = value if name in _SHARED else copy.deepcopy(value, memo)
-        return twin
-
-    def _copied(self, values: Mapping[str, Any]) -> Self:
-        twin = object.__new__(type(self))
-        vars(twin).update(values)
-        return twin
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"a {self._noun} cannot be pickled; use its `dumps`, and `load` in the other process")
-
-    @property
-    def _noun(self) -> str:
-        return type(self).__name__.lower()
 
     def __repr__(self) -> str:
         return f"<cinderlib.{type(self).__name__} object {self.id} on backend {getattr(self._backend, 'id', self._backend)}>"

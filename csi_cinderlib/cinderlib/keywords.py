@@ -11,7 +11,9 @@ class _NewObject(TypedDict, total=False):
     id: str
     display_name: str | None
     display_description: str | None
-    metadata: Mapping[str, str] | None
+    metadata: Mapping[str, object] | None
+    created_at: datetime | str | None
+    status: str | None
     user_id: str | None
     project_id: str | None
     use_quota: bool
@@ -83,6 +85,8 @@ class NewSnapshot(_NewObject, total=False):
 class SnapshotArguments(NewSnapshot, total=False):
     """Keyword arguments of `Snapshot`."""
 
+    backend: object
+    """The volume's back end or its name; otherwise refused."""
     name: str | None
     description: str | None
 

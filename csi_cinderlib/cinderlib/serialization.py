@@ -284,6 +284,8 @@ def volume_record(data: Primitive, backend: str) -> records.Volume:
         created_at=fields.moment(_time(records.Volume, data, "created_at")),
     )
     given = _rest(records.Volume, data)
+    if not given.get("host") and data.get("status") == "creating":  # it was never created, so it has no place yet
+        given.pop("host", None)
     record = fields.set_volume(record, given)
     return replace(
         record,

@@ -40,18 +40,27 @@ class Persistence(PersistenceDriverBase):
         super().__init__()
         self._library = library
 
-    def __getattr__(self, name: str) -> Any:
-        """Attributes of a plugin; for a store in memory the dictionaries of cinderlib's."""
-        store = vars(self)["_library"].store.current if "_library" in vars(self) else None
-        if name.startswith("_") or store is None:
-            raise AttributeError(name)
-        if name in _TABLES and not store.traits.durable:
-            return self._table(name)
-        if isinstance(store, PluginStore):
-            return getattr(store.plugin, name)
-        if name == "fake_db" and not store.traits.durable:
-            return self.db
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    if TYPE_CHECKING:
+        volumes: Mapping[str, Volume]
+        """With a store in memory: by id."""
+        snapshots: Mapping[str, Snapshot]
+        connections: Mapping[str, Connection]
+        key_values: Mapping[str, KeyValue]
+        fake_db: Any
+    else:
+
+        def __getattr__(self, name: str) -> Any:
+            """Attributes of a plugin; for a store in memory the dictionaries of cinderlib's."""
+            store = vars(self)["_library"].store.current if "_library" in vars(self) else None
+            if name.startswith("_") or store is None:
+                raise AttributeError(name)
+            if name in _TABLES and not store.traits.durable:
+                return self._table(name)
+            if isinstance(store, PluginStore):
+                return getattr(store.plugin, name)
+            if name == "fake_db" and not store.traits.durable:
+                return self.db
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _table(self, name: str) -> Table:
         kind, key = name.removesuffix("s"), "key" if name == "key_values" else "id"

@@ -276,12 +276,12 @@ def test_an_object_is_created_of_cinders_object(process_wide: Any) -> None:
     backend = process_wide.Backend("fake", volume_driver=NOTHING)
     volume = backend.create_volume(1, name="data")
     snapshot, connection = volume.create_snapshot("s"), volume.connect(CONNECTOR)
-    same = objects.Volume(backend, __ovo=volume._ovo)
+    same = objects.Volume(backend, **{"__ovo": volume._ovo})
     assert (same.id, same.name, same.status, same.backend) == (volume.id, "data", "in-use", backend)
     assert objects.Volume._load("fake", volume._ovo).backend is backend
-    assert objects.Snapshot(volume, __ovo=snapshot._ovo).volume is volume
+    assert objects.Snapshot(volume, **{"__ovo": snapshot._ovo}).volume is volume
     assert objects.Snapshot._load(backend, snapshot._ovo).volume.id == volume.id
-    assert objects.Connection(backend, volume=volume, __ovo=connection._ovo).connector_info == CONNECTOR
+    assert objects.Connection(backend, volume=volume, **{"__ovo": connection._ovo}).connector_info == CONNECTOR
     assert objects.Connection._load(backend, connection._ovo, volume).volume is volume
 
 

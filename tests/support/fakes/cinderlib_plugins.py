@@ -167,14 +167,14 @@ class Columns(base.PersistenceDriverBase):
         found = []
         for values in self._read("snapshot", id=snapshot_id, display_name=snapshot_name, volume_id=volume_id):
             ovo = objects.Snapshot.OVO_CLASS(objects.CONTEXT, **values)
-            found.append(objects.Snapshot(None, __ovo=ovo))
+            found.append(objects.Snapshot(None, **{"__ovo": ovo}))
         return found
 
     def get_connections(self, connection_id: str | None = None, volume_id: str | None = None) -> list[Any]:
         found = []
         for values in self._read("connection", id=connection_id, volume_id=volume_id):
             ovo = objects.Connection.OVO_CLASS(objects.CONTEXT, **values)
-            found.append(objects.Connection(None, volume=None, __ovo=ovo))
+            found.append(objects.Connection(None, volume=None, **{"__ovo": ovo}))
         return found
 
     def get_key_values(self, key: Any = None) -> list[Any]:

@@ -18,7 +18,7 @@ def volume(vol: cl.Volume) -> None:
     vol.display_name.uper()  # type: ignore[attr-defined]  # upper
     vol.volume_type.extra_spec  # type: ignore[union-attr]  # extra_specs
     vol.clone(sise=3)  # type: ignore[call-arg]  # size
-    vol.create_snapshot(metadata={"a": 1})  # type: ignore[dict-item]  # text
+    vol.create_snapshot(metadata=["a"])  # type: ignore[arg-type]  # a dictionary
     vol.backend.creat_volume(1)  # type: ignore[union-attr]  # create_volume
     cl.Volume(vol, nmae="x")  # type: ignore[call-arg]  # name
 
