@@ -9,6 +9,7 @@ patched process.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import types
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,11 @@ def is_patched() -> bool:
     """Whether `threading` is monkey-patched."""
     patcher: Any = sys.modules.get("eventlet.patcher")
     return patcher is not None and bool(patcher.is_monkey_patched("thread"))
+
+
+def keep_cinder_from_patching() -> None:
+    """Keep the modules of Cinder's services, which a program may import, from patching this process."""
+    os.environ["OS_CINDER_DISABLE_EVENTLET_PATCHING"] = "1"
 
 
 def refuse_change(was_patched: bool) -> None:

@@ -80,7 +80,7 @@ def _programs_of_this_python() -> None:
 def _eventlet() -> None:
     """Keep Cinder from patching this process, and decide what it gets as eventlet."""
     os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
-    os.environ["OS_CINDER_DISABLE_EVENTLET_PATCHING"] = "1"
+    green.keep_cinder_from_patching()
     green.choose()
 
 

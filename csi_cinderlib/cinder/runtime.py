@@ -212,6 +212,7 @@ class Runtime:
         self._defaults = dict(defaults or {})
         self._sections: conf.Sections | None = None
         self._is_patched = green.is_patched()
+        green.keep_cinder_from_patching()
 
     @property
     def routes(self) -> Routes:

@@ -56,13 +56,13 @@ class Object(Copyable, Generic[T]):
     setup = staticmethod(object_setup.setup)
 
     def __init__(self, library: Library, record: T, backend: Backend | str) -> None:
-        self._library = library
-        library.objects[id(self)] = self
+        self._library: Library = library
         self._record: T = record
-        self._backend = backend
+        self._backend: Backend | str = backend
         self._object: Any = None
-        self._outcome = ""
+        self._outcome: str = ""
         self._deleted_at: datetime | None = None
+        library.objects.add(self)
 
     if not TYPE_CHECKING:  # else the type checker accepts every name
 
@@ -155,11 +155,18 @@ class Object(Copyable, Generic[T]):
         if self._object is not None:
             self._show(unsaved)
 
+    def _wrote(self, record: T) -> None:
+        """Set the record that an operation has stored, also in the other objects of the record in this process."""
+        self._take(record)
+        for other in self._library.objects.beside(self):
+            other._take(record, other._outcome)
+
     def _show(self, unsaved: Mapping[str, Any]) -> None:
         """Update Cinder's object in place, and set these values on it again."""
-        now = self._make()
-        vars(self._object).clear()
-        vars(self._object).update(vars(now))
+        now, shown = vars(self._make()), vars(self._object)
+        for name in shown.keys() - now.keys():
+            del shown[name]
+        shown.update(now)  # another thread may be reading it
         for name, value in unsaved.items():
             setattr(self._object, name, value)
 
@@ -271,6 +278,8 @@ class Object(Copyable, Generic[T]):
         self._record, self._outcome = record, ""
         if self._object is not None:
             self._show({})
+        for other in self._library.objects.beside(self):
+            other._take(record, other._outcome)
 
     def _unsaved(self) -> dict[str, Any]:
         """Values set here and not stored yet, by column."""

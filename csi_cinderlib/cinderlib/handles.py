@@ -26,9 +26,11 @@ class Handles:
     """Creates the objects for records.
 
     The rules are those of cinderlib. With a store inside this process (`memory`) there is a single object for each volume,
-    snapshot and connection. With other stores each look-up returns a new object, as the record may have changed, and `refresh`
-    updates an older object. In both cases a volume and its snapshots and connections refer to each other. Deleted objects are
-    missing from lists read later. Existing lists do not change, so that a caller may delete objects during iteration.
+    snapshot and connection. With other stores each look-up returns a new object, as the record may have changed. Older objects in
+    this process get what an operation changes; `refresh` reads what another process has changed, and the related objects.
+
+    In both cases a volume and its snapshots and connections refer to each other. Deleted objects are missing from lists read later.
+    Existing lists do not change, so that a caller may delete objects during iteration.
     """
 
     def __init__(self, library: Library, *, one_each: bool) -> None:

@@ -19,6 +19,7 @@ from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.current_store import CurrentStore
 from csi_cinderlib.cinderlib.default import DEFAULT_PROJECT_ID, DEFAULT_USER_ID
 from csi_cinderlib.cinderlib.handles import Handles
+from csi_cinderlib.cinderlib.held import HeldObjects
 from csi_cinderlib.cinderlib.presence import Presence
 from csi_cinderlib.cinderlib.quiet import hush
 from csi_cinderlib.cinderlib.results import Json, JsonSource
@@ -88,7 +89,7 @@ class Library:
         self.host_name = socket.gethostname()
         self.im_root = os.geteuid() == 0
         self.backends: dict[str, Backend] = {}
-        self.objects: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        self.objects = HeldObjects()
         """The volumes, snapshots and connections that the program holds."""
         self._started: list[Backend] = []
         """The back ends to stop at the end, even if the program has removed them from `backends`."""
@@ -274,7 +275,7 @@ class Library:
                 self._opened = Session(place, self.host_name, owner=before.owner)
             persistence.serve(self)
             self.handles = Handles(self, one_each=not self.store.traits.durable)
-            for held in list(self.objects.values()):
+            for held in self.objects:
                 held._leave_store()
             for backend in self.backends.values():
                 backend._volumes = None

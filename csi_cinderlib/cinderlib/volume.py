@@ -173,7 +173,7 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
         """Read the record again after a change of a connection, for its status and the driver's updates."""
         try:
             store = self._library.store
-            self._take(change(store, store.get(records.Volume, self.id), fields.without_results))
+            self._wrote(change(store, store.get(records.Volume, self.id), fields.without_results))
         except NotFound:
             self._take(self._record)
 
@@ -243,7 +243,7 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
             grown = self._core.extend_volume(record, wanted)
             if grown.fields.get("status") == "extending":  # loaded from JSON that was written during an extension
                 grown = change(self._library.store, grown, fields.without_results)
-            self._take(grown)
+            self._wrote(grown)
             if self.local_attach is not None:
                 return self.local_attach.extend()
             return to_bytes(grown.size)
@@ -266,7 +266,7 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
     def revert_to_snapshot(self, snapshot: Snapshot) -> None:
         """Revert the volume to its snapshot. It must not be attached. Not part of cinderlib."""
         with exception.about(self), self._library.busy(self.id):
-            self._take(self._core.revert_volume(self._current(), snapshot._current()))
+            self._wrote(self._core.revert_volume(self._current(), snapshot._current()))
 
     def _restored(self, snapshot: Snapshot, **new_vol_attrs: Unpack[CopiedVolume]) -> Volume:
         """Create a volume from a snapshot of this volume. Other attributes default to those of this volume."""

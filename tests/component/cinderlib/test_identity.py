@@ -44,7 +44,7 @@ def test_in_a_database_each_look_up_is_a_new_object_and_refresh_brings_an_older_
     assert (other.snapshots, other.connections) == ([], [])
     volume.extend(2)
     taken, connection = volume.create_snapshot(), volume.connect(CONNECTOR)
-    assert (other.size, other.snapshots) == (1, [])
+    assert (other.size, other.snapshots, other.connections) == (2, [], [])
     other.refresh()
     assert (other.size, other.status) == (2, "in-use")
     assert [one.id for one in other.snapshots] == [taken.id]

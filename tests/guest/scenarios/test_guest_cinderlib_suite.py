@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from csi_cinderlib.host import mounts
 from tests.component.cinderlib.suites import launch
 from tests.guest.inside.backends import OPTIONS
 from tests.guest.inside.footprint import Footprint
@@ -56,7 +57,16 @@ def test_the_functional_suite_passes(
         record_property("closing line", f"  expected failure of {test.rpartition('.')[2]}: {reason}")
     assert verdict.exceptions == {test: exception for test, (exception, _) in expected.items()}, verdict.output
     assert len(verdict.outcomes) == launch.expected_number(len(names))
+    unmount_shares()
     assert Footprint.now().left_since(before) == {}
+
+
+def unmount_shares() -> None:
+    """Cinder's driver leaves the share mounted for the next process."""
+    base = OPTIONS["nfs"][1]["nfs_mount_point_base"]
+    for mount in list(mounts.table()):
+        if mount.target.startswith(f"{base}/"):
+            mounts.unmount(mount.target)
 
 
 def backend(name: str) -> Mapping[str, object]:

@@ -18,8 +18,7 @@ PREFIX = "cinderlib.tests.unit."
 
 def test_the_unit_suite_passes_except_for_tests_of_internals(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     expected = failures()
-    # Some modules import a service of Cinder, which would patch the standard library after the set-up.
-    verdict = launch.run(modules(), tmp_path, storage=UNIT, OS_CINDER_DISABLE_EVENTLET_PATCHING="1")
+    verdict = launch.run(modules(), tmp_path, storage=UNIT)
     said = {test.removeprefix(PREFIX): text for test, text in verdict.failed.items()}
     tables.append(
         request.config, "cinderlib's unit suite", f"cinderlib's unit suite: {verdict.closing_line}, as expected:"
