@@ -44,7 +44,10 @@ class _Finder(MetaPathFinder):
         if fullname != ALIAS and not fullname.startswith(f"{ALIAS}."):
             return None
         name = PACKAGE + fullname.removeprefix(ALIAS)
-        found = importlib.util.find_spec(name)
+        try:
+            found = importlib.util.find_spec(name)
+        except ModuleNotFoundError:  # its parent is a package of somebody else
+            return None
         return found and ModuleSpec(fullname, _Loader(name), is_package=found.submodule_search_locations is not None)
 
 
