@@ -73,7 +73,7 @@ class VolumeFields(Times):
     scheduled_at: datetime | None
     launched_at: datetime | None
     terminated_at: datetime | None
-    display_name: str
+    display_name: str | None
     display_description: str | None
     provider_id: str | None
     provider_location: str | None
@@ -122,7 +122,7 @@ class SnapshotFields(Times):
     progress: str | None
     volume_size: int
     """The size of the volume when the snapshot was taken, in GiB."""
-    display_name: str
+    display_name: str | None
     display_description: str | None
     encryption_key_id: str | None
     volume_type_id: str | None

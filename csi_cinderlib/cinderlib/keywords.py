@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TypedDict
+from typing import TypeAlias, TypedDict
+
+_Time: TypeAlias = datetime | str | None
+"""Text in ISO 8601; without a time zone it is UTC."""
 
 
 class _NewObject(TypedDict, total=False):
@@ -12,13 +15,14 @@ class _NewObject(TypedDict, total=False):
     display_name: str | None
     display_description: str | None
     metadata: Mapping[str, object] | None
-    created_at: datetime | str | None
+    created_at: _Time
+    updated_at: _Time
+    deleted_at: _Time
     status: str | None
     user_id: str | None
     project_id: str | None
     use_quota: bool
     encryption_key_id: str | None
-    volume_type_id: str | None
     provider_id: str | None
     provider_location: str | None
     provider_auth: str | None
@@ -27,19 +31,25 @@ class _NewObject(TypedDict, total=False):
 class _NewVolume(_NewObject, total=False):
     extra_specs: Mapping[str, object] | None
     qos_specs: Mapping[str, object] | None
-    admin_metadata: Mapping[str, str] | None
+    admin_metadata: Mapping[str, object] | None
+    glance_metadata: Mapping[str, object] | None
+    attach_status: str | None
+    """`attached`, `detached` ..."""
     availability_zone: str | None
+    cluster_name: str | None
     ec2_id: str | None
     host: str | None
     """`host@backend#pool`."""
-    launched_at: datetime | None
+    launched_at: _Time
     migration_status: str | None
     multiattach: bool
+    previous_status: str | None
     provider_geometry: str | None
     replication_driver_data: str | None
     replication_extended_status: str | None
     replication_status: str | None
-    scheduled_at: datetime | None
+    scheduled_at: _Time
+    terminated_at: _Time
     service_uuid: str | None
     shared_targets: bool | None
     _name_id: str | None
@@ -77,7 +87,7 @@ class CopiedVolume(_NamedVolume, total=False):
 class NewSnapshot(_NewObject, total=False):
     """Keyword arguments of `Volume.create_snapshot`."""
 
-    volume_id: str
+    progress: str | None
     volume_size: int
     """In GiB."""
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from csi_cinderlib.cinderlib import fields
 from csi_cinderlib.cinderlib.handle import Object, is_same, let_go, now
 from csi_cinderlib.errors import NotFound, PreconditionFailed
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Provider, Snapshot, Status, Volume
-
-if TYPE_CHECKING:
-    pass
 
 N = TypeVar("N", Volume, Snapshot)
 
@@ -21,15 +18,17 @@ class NamedObject(Object[N]):
     """An object with a user-defined name and description."""
 
     @property
-    def name(self) -> Any:
+    def name(self) -> str | None:
         """The user-defined name."""
         if self._object is not None:
-            return self._object.display_name
-        return self._record.name or self._record.fields.get("display_name")
+            shown: str | None = self._object.display_name
+            return shown
+        return self._record.name or cast("str | None", self._record.fields.get("display_name"))
 
     @property
-    def description(self) -> Any:
-        return self._ovo.display_description
+    def description(self) -> str | None:
+        description: str | None = self._ovo.display_description
+        return description
 
     @property
     def name_in_storage(self) -> str:

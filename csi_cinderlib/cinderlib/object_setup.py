@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from csi_cinderlib.cinderlib import default
 
+if TYPE_CHECKING:
+    from csi_cinderlib.cinderlib.types import Backend, PersistenceDriverBase
+
 
 def setup(
-    persistence_driver: Any,
-    backend_class: Any,  # noqa: ARG001  # cinderlib's signature; each set-up has its class
+    persistence_driver: PersistenceDriverBase,
+    backend_class: type[Backend] | None,  # noqa: ARG001  # cinderlib's signature; each set-up has its class
     project_id: str | None,
     user_id: str | None,
     non_uuid_ids: bool,

@@ -5,11 +5,12 @@ replaced, and they work on any object.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from csi_cinderlib.cinder import versioned
+from csi_cinderlib.cinderlib.results import Json
 
 
 def setup(backend_class: type) -> None:
@@ -18,10 +19,10 @@ def setup(backend_class: type) -> None:
 
 def obj_to_primitive(
     self: Any,
-    target_version: Any = None,  # noqa: ARG001  # cinderlib's signature
-    version_manifest: Any = None,  # noqa: ARG001  # cinderlib's signature
+    target_version: object = None,  # noqa: ARG001  # cinderlib's signature
+    version_manifest: object = None,  # noqa: ARG001  # cinderlib's signature
     visited: Collection[int] | None = None,
-) -> dict[str, Any]:
+) -> Json:
     """The JSON of one of Cinder's objects, without repetition.
 
     Args:
@@ -31,7 +32,9 @@ def obj_to_primitive(
     return versioned.primitive(self, _above=frozenset(visited or ()))
 
 
-def obj_from_primitive(cls: Any, primitive: Mapping[str, Any], context: Any = None, original_method: Any = None) -> Any:
+def obj_from_primitive(
+    cls: Any, primitive: Json, context: object = None, original_method: Callable[..., Any] | None = None
+) -> Any:
     """One of Cinder's objects of its JSON.
 
     Args:
@@ -43,20 +46,20 @@ def obj_from_primitive(cls: Any, primitive: Mapping[str, Any], context: Any = No
     return result
 
 
-def field_ovo_to_primitive(obj: Any, attr: str, value: Any, visited: Collection[int] | None = None) -> Any:  # noqa: ARG001  # cinderlib's signature
+def field_ovo_to_primitive(obj: object, attr: str, value: object, visited: Collection[int] | None = None) -> Json:  # noqa: ARG001  # cinderlib's signature
     return obj_to_primitive(value, visited=visited)
 
 
-def field_to_primitive(self: Any, obj: Any, attr: str, value: Any, visited: Collection[int] | None = None) -> Any:  # noqa: ARG001  # cinderlib's signature
+def field_to_primitive(self: Any, obj: object, attr: str, value: object, visited: Collection[int] | None = None) -> Any:  # noqa: ARG001  # cinderlib's signature
     """The JSON of a field's value; `self` is the field."""
     return None if value is None else self._type.to_primitive(obj, attr, value)
 
 
 def iterable_to_primitive(
     self: Any,
-    obj: Any,
+    obj: object,
     attr: str,
-    value: Iterable[Any],
+    value: Iterable[object],
     visited: Collection[int] | None = None,
 ) -> list[Any]:
     """The JSON of a list or set; `self` is the type of the field."""
@@ -67,11 +70,11 @@ def iterable_to_primitive(
 
 def dict_to_primitive(
     self: Any,
-    obj: Any,
+    obj: object,
     attr: str,
-    value: Mapping[str, Any],
+    value: Mapping[str, object],
     visited: Collection[int] | None = None,
-) -> dict[str, Any]:
+) -> Json:
     """The JSON of a dictionary; `self` is the type of the field."""
     return {
         key: self._element_type.to_primitive(obj, f'{attr}["{key}"]', element)
@@ -80,7 +83,7 @@ def dict_to_primitive(
     }
 
 
-def datetime_to_primitive(obj: Any, attr: str, value: datetime, visited: Collection[int] | None = None) -> str:  # noqa: ARG001  # cinderlib's signature
+def datetime_to_primitive(obj: object, attr: str, value: datetime, visited: Collection[int] | None = None) -> str:  # noqa: ARG001  # cinderlib's signature
     """ISO 8601 with microseconds."""
     zone = value.tzinfo.tzname(None) if value.tzinfo else "UTC"
     return value.strftime("%Y-%m-%dT%H:%M:%S.%f") + ("Z" if zone in {"UTC", "UTC+00:00"} else str(zone))
@@ -91,7 +94,7 @@ def wrap_to_primitive(cls: Any) -> None:
     method = cls.to_primitive
 
     @functools.wraps(method)
-    def to_primitive(obj: Any, attr: str, value: Any, visited: Any = None) -> Any:  # noqa: ARG001  # accepted, not used
+    def to_primitive(obj: object, attr: str, value: object, visited: object = None) -> Any:  # noqa: ARG001  # accepted, not used
         return method(obj, attr, value)
 
     cls.to_primitive = staticmethod(to_primitive)

@@ -98,7 +98,7 @@ def dumps() -> str:
     return default.library().dumps()
 
 
-def load_all(library: Library, json_src: Any, save: bool) -> Any:
+def load_all(library: Library, json_src: JsonSource | Sequence[Json], save: bool) -> Any:
     """See `load`. Everything is read before anything is stored."""
     source = parsed(json_src)
     listed = source if isinstance(source, list) else [source]
@@ -125,7 +125,7 @@ def _load_one(library: Library, source: Any) -> tuple[Any, Sequence[Any]]:
     return handle, [handle]
 
 
-def load_backend(library: Library, json_src: Any, save: bool, cls: type[Backend] | None = None) -> Backend | str:
+def load_backend(library: Library, json_src: JsonSource, save: bool, cls: type[Backend] | None = None) -> Backend | str:
     """Load a back end with its volumes. Raises InvalidRequest, KeyError (see `Library.backend_of`)."""
     backend, volumes = _load_backend(library, parsed(json_src), cls)
     for volume in volumes if save else ():
@@ -152,7 +152,7 @@ def _backend(library: Library, source: Any, cls: type[Backend] | None = None) ->
     return library.backend_of(described, cls)
 
 
-def parsed(json_src: Any) -> Any:
+def parsed(json_src: JsonSource | bytes | Sequence[Json]) -> Any:
     """The parsed JSON. Raises InvalidRequest."""
     if not isinstance(json_src, str | bytes):
         return json_src
@@ -162,7 +162,7 @@ def parsed(json_src: Any) -> Any:
         raise InvalidRequest("json_src", f"not valid JSON: {error}") from None
 
 
-def load_object(library: Library, kind: type[O], json_src: Any) -> O:
+def load_object(library: Library, kind: type[O], json_src: JsonSource) -> O:
     """An object of that class, not stored.
 
     Raises:

@@ -8,8 +8,18 @@ if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.backends import Backend
     from csi_cinderlib.cinderlib.connection import Connection
     from csi_cinderlib.cinderlib.library import Library
-    from csi_cinderlib.cinderlib.persistence import Persistence
+    from csi_cinderlib.cinderlib.persistence import KeyValue, Persistence
+    from csi_cinderlib.cinderlib.persistence.base import PersistenceDriverBase
     from csi_cinderlib.cinderlib.snapshot import Snapshot
     from csi_cinderlib.cinderlib.volume import Volume
 
-__all__ = ["Backend", "Connection", "Library", "Persistence", "Snapshot", "Volume"]
+__all__ = [
+    "Backend",
+    "Connection",
+    "KeyValue",
+    "Library",
+    "Persistence",
+    "PersistenceDriverBase",
+    "Snapshot",
+    "Volume",
+]

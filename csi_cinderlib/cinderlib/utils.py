@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol, TypeVar
 
 
-def find_by_id(resource_id: str, elements: Sequence[Any] | None) -> tuple[int, Any] | tuple[None, None]:
+class Identified(Protocol):
+    """A volume, snapshot or connection."""
+
+    @property
+    def id(self) -> str: ...
+
+
+I = TypeVar("I", bound=Identified)  # noqa: E741  # identified
+
+
+def find_by_id(resource_id: str, elements: Sequence[I] | None) -> tuple[int, I] | tuple[None, None]:
     """The index and the object of that id; (None, None) if there is none."""
     for index, element in enumerate(elements or ()):
         if element.id == resource_id:
@@ -14,7 +24,7 @@ def find_by_id(resource_id: str, elements: Sequence[Any] | None) -> tuple[int, A
     return None, None
 
 
-def add_by_id(resource: Any, elements: list[Any] | None) -> None:
+def add_by_id(resource: I, elements: list[I] | None) -> None:
     """Replace the object of the same id, or append it. A list that is None stays None."""
     if elements is None:
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from csi_cinderlib.cinderlib.persistence.base import PersistenceDriverBase
 
@@ -18,7 +17,7 @@ class DBPersistence(PersistenceDriverBase):
 
     def __init__(self, connection: str, sqlite_synchronous: bool = True, soft_deletes: bool = False) -> None:
         self.soft_deletes = soft_deletes
-        self.config: Mapping[str, Any] = {
+        self.config: Mapping[str, object] = {
             "storage": "db",
             "connection": connection,
             "sqlite_synchronous": sqlite_synchronous,

@@ -11,6 +11,7 @@ from csi_cinderlib.cinderlib.persistence import key_values, objects
 from csi_cinderlib.cinderlib.persistence.adapter import PluginStore
 from csi_cinderlib.cinderlib.persistence.base import PersistenceDriverBase
 from csi_cinderlib.cinderlib.persistence.key_values import KeyValue
+from csi_cinderlib.cinderlib.persistence.remainder import R
 from csi_cinderlib.cinderlib.persistence.tables import Table
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.cinderlib.volume import Volume
@@ -68,7 +69,7 @@ class Persistence(PersistenceDriverBase):
         dependents = [self._table("snapshots")] if name == "volumes" else []
         return Table(items, getattr(self, f"set_{kind}"), getattr(self, f"delete_{kind}"), dependents)
 
-    def record(self, kind: type, data: Mapping[str, Any], backend: str) -> Any:
+    def record(self, kind: type[R], data: Mapping[str, object], backend: str) -> R:
         """The record of a stored object, from the fields of Cinder's object as JSON values. Not part of cinderlib."""
         return objects.record_from_fields(kind, data, backend)
 

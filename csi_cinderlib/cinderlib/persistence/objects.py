@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from csi_cinderlib.cinderlib import serialization
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.persistence.fields import fields_of, mark_changed
-from csi_cinderlib.cinderlib.persistence.remainder import completed, remainder, with_remainder
+from csi_cinderlib.cinderlib.persistence.remainder import R, completed, remainder, with_remainder
 from csi_cinderlib.cinderlib.restoring import restored
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.cinderlib.volume import Volume
@@ -27,9 +27,10 @@ _CONVERSIONS: Mapping[type, Any] = {
 }
 
 
-def record_from_fields(kind: type, data: Mapping[str, Any], backend: str) -> Any:
+def record_from_fields(kind: type[R], data: Mapping[str, object], backend: str) -> R:
     """A record from the fields of Cinder's object as JSON values."""
-    return _CONVERSIONS[kind](data, backend)
+    record: R = _CONVERSIONS[kind](data, backend)
+    return record
 
 
 def handle_of(library: Library, record: Any, before: Any = None) -> Any:

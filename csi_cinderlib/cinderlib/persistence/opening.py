@@ -37,7 +37,7 @@ _CLASSES: Mapping[str, type[PersistenceDriverBase]] = {
 }
 
 
-def open_store(config: Mapping[str, Any] | None, state_dir: Path, *, is_named: bool) -> Store:
+def open_store(config: Mapping[str, object] | None, state_dir: Path, *, is_named: bool) -> Store:
     """Open the store of `persistence_config`.
 
     Args:
@@ -60,7 +60,7 @@ def open_store(config: Mapping[str, Any] | None, state_dir: Path, *, is_named: b
     return PluginStore(opened) if isinstance(opened, PersistenceDriverBase) else opened
 
 
-def setup(config: Mapping[str, Any] | None = None) -> PersistenceDriverBase:
+def setup(config: Mapping[str, object] | None = None) -> PersistenceDriverBase:
     """The plugin of a `persistence_config` with a name of cinderlib's, a plugin's class or an instance.
 
     Pass the result as `storage` of another `persistence_config`; `cinderlib.setup` accepts `config` itself.

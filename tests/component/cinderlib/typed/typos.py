@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import csi_cinderlib.cinderlib as cl
 from csi_cinderlib.cinderlib import exception
+from csi_cinderlib.cinderlib.persistence import base
 
 
 def volume(vol: cl.Volume) -> None:
     vol.sttaus  # type: ignore[attr-defined]  # status
     vol.creaet()  # type: ignore[attr-defined]  # create
     vol.extend("2")  # type: ignore[arg-type]  # a number
-    vol.display_name.uper()  # type: ignore[attr-defined]  # upper
+    vol.display_name.upper()  # type: ignore[union-attr]  # a volume may have no name
+    vol.name.upper()  # type: ignore[union-attr]  # likewise
     vol.volume_type.extra_spec  # type: ignore[union-attr]  # extra_specs
     vol.clone(sise=3)  # type: ignore[call-arg]  # size
     vol.create_snapshot(metadata=["a"])  # type: ignore[arg-type]  # a dictionary
@@ -48,6 +50,13 @@ def backend(backend: cl.Backend) -> None:
     backend.configuratio  # type: ignore[attr-defined]  # configuration
     backend.persistence.get_volume()  # type: ignore[attr-defined]  # get_volumes
     cl.Backend.backends["a"].idd  # type: ignore[attr-defined]  # id
+
+
+def plugin(plugin: base.PersistenceDriverBase, snap: cl.Snapshot) -> None:
+    plugin.set_volume(snap)  # type: ignore[arg-type]  # a volume
+    plugin.get_volumes()[0].sttaus  # type: ignore[attr-defined]  # status
+    plugin.get_key_values()[0].vale  # type: ignore[attr-defined]  # value
+    cl.objects.setup(plugin, cl.Backend, None, None, "no")  # type: ignore[arg-type]  # a bool
 
 
 def module() -> None:
