@@ -30,7 +30,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -119,7 +119,13 @@ class ConfigurationError(DriverError):
 
     def within(self, prefix: str) -> ConfigurationError:
         """Return the same problems with a prefix before each key."""
-        return type(self).of(Problem(prefix + key, problem) for key, problem in self.problems)
+        return self.renamed(lambda key: prefix + key)
+
+    def renamed(self, rename: Callable[[str], str]) -> ConfigurationError:
+        """Return the same error with other keys: its class and its other attributes stay, so that callers can tell it apart."""
+        renamed = type(self).of(Problem(rename(key), problem) for key, problem in self.problems)
+        vars(renamed).update({name: value for name, value in vars(self).items() if name != "problems"})
+        return renamed
 
 
 class Problems:

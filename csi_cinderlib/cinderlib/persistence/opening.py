@@ -17,7 +17,7 @@ from csi_cinderlib.cinderlib.persistence.memory import MemoryPersistence
 from csi_cinderlib.cinderlib.persistence.metadata import Persistence
 from csi_cinderlib.config.reader import Reader
 from csi_cinderlib.config.settings import SealingKey
-from csi_cinderlib.errors import ConfigurationError, Problem
+from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.persistence import plugins
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.sealing import Sealer
@@ -170,8 +170,7 @@ def _named_as_given(*, is_url: bool) -> Iterator[None]:
     try:
         yield
     except ConfigurationError as error:
-        problems = [Problem(_as_given(key, is_url=is_url), problem) for key, problem in error.problems]
-        raise ConfigurationError(*problems[0], more=problems[1:]) from error
+        raise error.renamed(lambda key: _as_given(key, is_url=is_url)) from error
 
 
 def _as_given(key: str, *, is_url: bool) -> str:
