@@ -161,8 +161,15 @@ def type_of(versioned: Any, consumer: str) -> VolumeType | None:
         InvalidRequest: a value is not supported, or a field of the type that a record does not store was set.
     """
     kind = versioned.volume_type
-    if kind is None:
-        return None
+    return None if kind is None else type_from(kind, own_name=versioned.id, consumer=consumer)
+
+
+def type_from(kind: Any, *, own_name: str = "", consumer: str = "back-end") -> VolumeType:
+    """The volume type of Cinder's VolumeType; as `type_of`.
+
+    Args:
+        own_name: the name of a type without a name of the user: the id of its volume.
+    """
     for name, default in _TYPE_DEFAULTS.items():
         if kind.obj_attr_is_set(name) and getattr(kind, name) not in (None, default):
             raise InvalidRequest(
@@ -170,7 +177,7 @@ def type_of(versioned: Any, consumer: str) -> VolumeType | None:
             )
     qos = kind.qos_specs if kind.obj_attr_is_set("qos_specs") else None
     return VolumeType(
-        name="" if kind.name == versioned.id else str(kind.name or ""),
+        name="" if kind.name == own_name else str(kind.name or ""),
         extra_specs=coerce_specs("extra_specs", kind.extra_specs if kind.obj_attr_is_set("extra_specs") else {}),
         qos_specs=coerce_specs("qos_specs", qos.specs) if qos is not None else {},
         qos_consumer=str(qos.consumer) if qos is not None and qos.specs else consumer,

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import fields
 from csi_cinderlib.cinderlib.handle import now
+from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.model import records
 from csi_cinderlib.model.records import VolumeType
 from csi_cinderlib.model.size import GiB
@@ -22,7 +24,7 @@ _COPIED = (
 ).split()
 """Fields that a new volume takes from another one, besides columns of the record. Not identities (`_name_id`, `ec2_id`), provider and
 replication data and `admin_metadata`, which belong to the object on the storage, nor states and times."""
-_SPECS = frozenset({"extra_specs", "qos_specs"})
+_SPECS = frozenset({"extra_specs", "qos_specs", "volume_type"})
 _LONG_NAMES: Mapping[str, str] = MappingProxyType({"name": "display_name", "description": "display_description"})
 
 
@@ -42,7 +44,7 @@ def like(record: records.Volume) -> dict[str, Any]:
 
 def volume_record(library: Library, backend: Backend, pool: str, kwargs: Mapping[str, Any]) -> records.Volume:
     """The record of a new volume. Raises InvalidRequest."""
-    kind = fields.volume_type(kwargs.get("extra_specs"), kwargs.get("qos_specs"))
+    kind = _type(kwargs)
     given = _given(records.Volume, {name: value for name, value in kwargs.items() if name not in _SPECS})
     created_at = given.pop("created_at", None)
     record = records.Volume(
@@ -58,6 +60,18 @@ def volume_record(library: Library, backend: Backend, pool: str, kwargs: Mapping
     if not given.get("multiattach"):
         given.pop("multiattach", None)  # the type may ask for it as well
     return fields.set_volume(record, {**given, **_tenant(library, given)})
+
+
+def _type(kwargs: Mapping[str, Any]) -> VolumeType | None:
+    """The type from the specs, or from Cinder's VolumeType."""
+    extra, qos, given = (kwargs.get(name) for name in ("extra_specs", "qos_specs", "volume_type"))
+    if given is None:
+        return fields.volume_type(extra, qos)
+    if extra or qos:
+        raise InvalidRequest("volume_type", "must not be given together with extra_specs or qos_specs")
+    if not hasattr(given, "obj_attr_is_set"):
+        raise InvalidRequest("volume_type", f"must be an object of Cinder, or pass extra_specs (got {given!r})")
+    return versioned.type_from(given)
 
 
 def snapshot_record(library: Library, volume: records.Volume, kwargs: Mapping[str, Any]) -> records.Snapshot:

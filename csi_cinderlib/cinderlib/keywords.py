@@ -31,6 +31,8 @@ class _NewObject(TypedDict, total=False):
 class _NewVolume(_NewObject, total=False):
     extra_specs: Mapping[str, object] | None
     qos_specs: Mapping[str, object] | None
+    volume_type: object
+    """Cinder's VolumeType, instead of the specs."""
     admin_metadata: Mapping[str, object] | None
     glance_metadata: Mapping[str, object] | None
     attach_status: str | None
