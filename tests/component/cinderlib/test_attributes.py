@@ -141,7 +141,7 @@ VALUES: dict[str, tuple[object, ...]] = {
     "DictOfStringsField": ({"a": "b"}, {"a": 1}),
 }
 """Values by class of Cinder's field. A caller may give all of them, or only the present one, which changes nothing."""
-OWN = {"name", "description", "extra_specs", "qos_specs", "backend"}
+OWN = {"name", "description", "extra_specs", "qos_specs", "volume_type", "backend"}
 """Arguments that are not fields of Cinder's object."""
 
 
