@@ -33,14 +33,14 @@ def update_volume(volume: Volume, columns: Mapping[str, Any]) -> Volume:
     """The record with a driver's update (by Cinder's column names); unknown columns are stored in `fields`.
 
     Raises:
-        BackendError: a text column has a collection as its value; names the column.
+        BackendError: a column has a value of another kind; names the column.
     """
     with _blaming(volume.backend):
         changed, provider, fields = _sort(columns)
         if "admin_metadata" in columns:
             changed["admin_metadata"] = _strings("admin_metadata", columns["admin_metadata"])
-    if size := columns.get("size"):
-        changed["size"] = GiB(int(size))
+        if size := columns.get("size"):
+            changed["size"] = _size(size)
     if host := columns.get("host"):
         changed["host"] = str(host)
         changed["pool"] = str(host).partition("#")[2] or volume.pool
@@ -92,23 +92,35 @@ def _sort(columns: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], d
 def _blaming(backend: str) -> Iterator[None]:
     try:
         yield
-    except _NotTextError as error:
+    except _UnsupportedError as error:
         raise BackendError(backend, str(error)) from None
 
 
-class _NotTextError(ValueError):
+class _UnsupportedError(ValueError):
     pass
 
 
 def _strings(column: str, pairs: Any) -> dict[str, str]:
     """Metadata is a mapping, or a list of key and value."""
-    items = pairs.items() if isinstance(pairs, Mapping) else ((pair["key"], pair["value"]) for pair in pairs or ())
+    try:
+        items = pairs.items() if isinstance(pairs, Mapping) else [(pair["key"], pair["value"]) for pair in pairs or ()]
+    except (TypeError, KeyError):
+        raise _UnsupportedError(
+            f"the driver returned an unsupported value for {column}; expected a dictionary"
+        ) from None
     return {str(key): str(_scalar(f"{column}[{key}]", value)) for key, value in items}
+
+
+def _size(value: Any) -> GiB:
+    try:
+        return GiB(int(value))
+    except (TypeError, ValueError):
+        raise _UnsupportedError(f"the driver returned {value!r} for size; expected a number of GiB") from None
 
 
 def _scalar(column: str, value: Any) -> str | None:
     if isinstance(value, Mapping | list | tuple | set):
-        raise _NotTextError(f"the driver returned a {type(value).__name__} for {column}; expected text")
+        raise _UnsupportedError(f"the driver returned a {type(value).__name__} for {column}; expected text")
     return text(value)
 
 

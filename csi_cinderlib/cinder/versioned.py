@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +18,8 @@ from csi_cinderlib.persistence.api import Store
 _TYPE_DEFAULTS: Mapping[str, object] = MappingProxyType({"description": None, "is_public": True, "projects": []})
 """Fields of a volume type that a record does not store."""
 
+_HELD = frozenset("metadata admin_metadata glance_metadata volume_type extra_specs qos_specs specs".split())
+"""Dictionaries of a volume, a snapshot, a volume type and QoS specs, and the objects that contain them."""
 _SAME_IN_JSON = frozenset({str, int, bool})
 
 
@@ -134,8 +136,15 @@ def _fields(kind: type[Volume] | type[Snapshot]) -> Mapping[str, Any]:
 def changes(versioned: Any) -> dict[str, Any]:
     """The changed fields of an object, by column."""
     return {
-        name: getattr(versioned, name) for name in filling.changed(versioned) if not _is_object(versioned.fields, name)
+        name: _copied(getattr(versioned, name))
+        for name in filling.changed(versioned)
+        if not _is_object(versioned.fields, name)
     }
+
+
+def _copied(value: Any) -> Any:
+    """A copy of a dictionary, which the caller may change in the meantime."""
+    return dict(value) if isinstance(value, dict) else value
 
 
 def assigned(versioned: Any) -> dict[str, Any]:
@@ -149,6 +158,37 @@ def assigned(versioned: Any) -> dict[str, Any]:
         if _is_object(versioned.fields, name) and name != "volume_type"
     }
     return {**changes(versioned), **objects}
+
+
+def update(versioned: Any, now: Any, unsaved: Collection[str] = ()) -> None:
+    """Make an object equal to a newer one in place, except for fields with values that are not stored yet.
+
+    Dictionaries and the volume type are updated in place as well, so that a caller that holds one changes the current values.
+    """
+    old, new = vars(versioned), dict(vars(now))
+    kept = {name for name in unsaved if f"_obj_{name}" in old}
+    for name in kept:
+        new[f"_obj_{name}"] = old[f"_obj_{name}"]
+    for name in _HELD.intersection(versioned.fields).difference(kept):
+        if (attribute := f"_obj_{name}") in new:
+            new[attribute] = _updated(old.get(attribute), new[attribute])
+    new["_changed_fields"] = {*new["_changed_fields"], *kept}
+    old.update(new)
+    for attribute in old.keys() - new.keys():
+        del old[attribute]
+
+
+def _updated(old: Any, new: Any) -> Any:
+    """The value of a field: the old dictionary or object with the new content, or the new value if there is no old one."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in old.keys() - new.keys():
+            del old[key]
+        old.update(new)
+        return old
+    if type(old) is type(new) and hasattr(old, "obj_what_changed"):
+        update(old, new)
+        return old
+    return new
 
 
 def type_of(versioned: Any, consumer: str) -> VolumeType | None:

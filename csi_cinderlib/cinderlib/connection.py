@@ -42,6 +42,7 @@ class Connection(ConnectionValues):
     """
 
     OVO_CLASS: ClassVar[Any] = ovo_class("VolumeAttachment")
+    _IN_JSON: ClassVar[tuple[str, ...]] = ("connector", "connection_info", "node_id", "read_only", "access_mode")
     _connector: tuple[tuple[Any, ...], Any]
     """os-brick's connector with the values that it was made from."""
 

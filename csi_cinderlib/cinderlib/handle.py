@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json as json_text
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -12,6 +13,7 @@ from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import class_attributes, exception, fields, object_setup, restoring
 from csi_cinderlib.cinderlib.attributes import MaybeName
 from csi_cinderlib.cinderlib.copies import Copyable
+from csi_cinderlib.cinderlib.primitives import bare
 from csi_cinderlib.cinderlib.results import Json
 from csi_cinderlib.errors import AlreadyExists, DriverError, InvalidRequest, NotFound, OperationPending
 from csi_cinderlib.model import times
@@ -43,6 +45,8 @@ class Object(Copyable, Generic[T]):
     LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ()
     OVO_CLASS: ClassVar[Any]
     """Cinder's class."""
+    _IN_JSON: ClassVar[tuple[str, ...]]
+    """The columns of the record that JSON describes. The others, such as the state of an operation, are those of the store."""
     if TYPE_CHECKING:
         CONTEXT: ClassVar[Any]
         backend_class: ClassVar[type[Backend]]
@@ -62,6 +66,8 @@ class Object(Copyable, Generic[T]):
         self._object: Any = None
         self._outcome: str = ""
         self._deleted_at: datetime | None = None
+        self._has_moved: bool = False
+        """Whether the set-up has changed its store since this object was read or stored."""
         library.objects.add(self)
 
     if not TYPE_CHECKING:  # else the type checker accepts every name
@@ -150,31 +156,29 @@ class Object(Copyable, Generic[T]):
 
         Values that were set on Cinder's object and are not stored yet stay, except those that an operation sets.
         """
-        unsaved = self._unsaved_fields() if self._object is not None else {}
+        unsaved = self._unsaved_fields() if self._object is not None else ()
         self._record, self._outcome = record, outcome
+        self._show(unsaved)
+
+    def _show(self, unsaved: Collection[str] = ()) -> None:
+        """Update Cinder's object in place, except for these fields, which have values that are not stored yet."""
         if self._object is not None:
-            self._show(unsaved)
+            versioned.update(self._object, self._make(), unsaved)
 
     def _wrote(self, record: T) -> None:
         """Set the record that an operation has stored, also in the other objects of the record in this process."""
         self._take(record)
+        self._tell_others(record)
+
+    def _tell_others(self, record: T) -> None:
+        """Update the other objects of this record. An object of an earlier record with this id, or of none, must not become this one."""
         for other in self._library.objects.beside(self):
-            other._take(record, other._outcome)
+            if other._record.revision and is_same(record, other._record):
+                other._take(record, other._outcome)
 
-    def _show(self, unsaved: Mapping[str, Any]) -> None:
-        """Update Cinder's object in place, and set these values on it again."""
-        now, shown = vars(self._make()), vars(self._object)
-        for name in shown.keys() - now.keys():
-            del shown[name]
-        shown.update(now)  # another thread may be reading it
-        for name, value in unsaved.items():
-            setattr(self._object, name, value)
-
-    def _unsaved_fields(self) -> dict[str, Any]:
-        """Values set on Cinder's object and not stored yet, except those that an operation sets."""
-        return {
-            name: value for name, value in versioned.assigned(self._object).items() if name not in _SET_BY_OPERATIONS
-        }
+    def _unsaved_fields(self) -> set[str]:
+        """The fields set on Cinder's object and not stored yet, except those that an operation sets."""
+        return versioned.assigned(self._object).keys() - _SET_BY_OPERATIONS
 
     def _current(self) -> T:
         """The stored record. A record loaded from JSON is stored first.
@@ -193,7 +197,7 @@ class Object(Copyable, Generic[T]):
             self._take(record)
         if unsaved := self._stored_first():
             record = change(self._library.store, record, lambda current: self._changed(current, unsaved))
-            self._saved(record)
+            self._saved(record, unsaved)
         return record
 
     def _stored_first(self) -> dict[str, Any]:
@@ -232,10 +236,15 @@ class Object(Copyable, Generic[T]):
     def _leave_store(self) -> None:
         """The set-up has changed its store: if the new one does not contain the record, the next operation stores it."""
         if self._outcome != "deleted":
+            self._has_moved = self._has_moved or bool(self._record.revision)
             self._record = replace(self._record, revision="")
 
+    def _over(self, stored: T, record: T) -> T:
+        """The stored record with what JSON describes."""
+        return replace(stored, **{name: getattr(record, name) for name in self._IN_JSON})
+
     def _put(self, record: T) -> T:
-        """Create or overwrite the stored record, for a record loaded from JSON.
+        """Create the stored record, or update it, for a record loaded from JSON.
 
         Raises:
             InvalidRequest: the stored record is from another creation.
@@ -251,7 +260,7 @@ class Object(Copyable, Generic[T]):
                     self._refuse_other(stored)
                     if self._library.presence.alive(stored.owner):
                         raise OperationPending(f"{self._noun} {record.id!r} is being processed by {stored.owner!r}")
-                    return store.replace(replace(record, revision=stored.revision))
+                    return store.replace(self._over(stored, record))
                 except NotFound:
                     continue
         raise AlreadyExists(type(record).__name__.lower(), record.id)
@@ -264,22 +273,30 @@ class Object(Copyable, Generic[T]):
         """
         with exception.about(self):
             unsaved, store = self._unsaved(), self._library.store
-            if self._record.revision:
-                stored = self._stored()
+            if (stored := self._to_change()) is not None:
                 saved = change(store, stored, lambda record: self._changed(record, unsaved))
             else:
                 self._refuse_deleted()
                 saved = self._put(self._changed(self._record, unsaved))
-            self._saved(saved)
+            self._saved(saved, unsaved)
             self._library.handles.keep(self)
 
-    def _saved(self, record: T) -> None:
-        """Set the record that contains all values set here."""
-        self._record, self._outcome = record, ""
-        if self._object is not None:
-            self._show({})
-        for other in self._library.objects.beside(self):
-            other._take(record, other._outcome)
+    def _to_change(self) -> T | None:
+        """The stored record that contains the same object; None if all of this object is to be stored. Raises NotFound."""
+        if self._record.revision:
+            return self._stored()
+        if self._has_moved:  # its other values may be older than those of the store
+            with contextlib.suppress(NotFound):
+                return self._stored()
+        return None
+
+    def _saved(self, record: T, stored: Mapping[str, Any]) -> None:
+        """Set the record that contains these values. Those that were set in the meantime, by another thread, stay unsaved."""
+        now = self._unsaved()
+        since = {name for name, value in now.items() if name not in stored or stored[name] != value}
+        self._record, self._outcome, self._has_moved = record, "", False
+        self._show(since)
+        self._tell_others(record)
 
     def _unsaved(self) -> dict[str, Any]:
         """Values set here and not stored yet, by column."""
@@ -293,7 +310,7 @@ class Object(Copyable, Generic[T]):
         """Read the record again. Lazily loaded objects are loaded again, too."""
         with exception.about(self):
             record = self._library.store.get(type(self._record), self.id)
-            self._object = None
+            self._show()
             self._take(record)
 
     # --- JSON
@@ -335,7 +352,7 @@ class Object(Copyable, Generic[T]):
 
     def to_dict(self) -> Json:
         """Only the values of the fields, by object type."""
-        fields: Json = _bare(self.json["ovo"])
+        fields: Json = bare(self.json["ovo"])
         return fields
 
 
@@ -375,16 +392,3 @@ def is_same(stored: T, record: T) -> bool:
 
 def now() -> str:
     return times.stamp(times.utc_now())
-
-
-def _bare(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_bare(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "versioned_object.data" in value:
-        data = value["versioned_object.data"]
-        if set(data) == {"objects"}:
-            return _bare(data["objects"])
-        return {value["versioned_object.name"].lower(): {key: _bare(item) for key, item in data.items()}}
-    return {key: _bare(item) for key, item in value.items()}

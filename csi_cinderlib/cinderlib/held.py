@@ -10,16 +10,19 @@ _Key = tuple[type, str]
 
 
 class HeldObjects:
-    """Weak references to volumes, snapshots and connections. Most records have one object; further ones are in sets."""
+    """Weak references to volumes, snapshots and connections. Most records have one object; further ones are kept by `id()`.
+
+    Other threads may add objects during an iteration, so iterations use `valuerefs`, which is a copy.
+    """
 
     def __init__(self) -> None:
         self._first: weakref.WeakValueDictionary[_Key, Any] = weakref.WeakValueDictionary()
-        self._others: dict[_Key, weakref.WeakSet[Any]] = {}
+        self._others: dict[_Key, weakref.WeakValueDictionary[int, Any]] = {}
 
     def add(self, held: Any) -> None:
         key = _key(held)
         if self._first.setdefault(key, held) is not held:
-            self._others.setdefault(key, weakref.WeakSet()).add(held)
+            self._others.setdefault(key, weakref.WeakValueDictionary())[id(held)] = held
 
     def beside(self, held: Any) -> list[Any]:
         """The other objects of the same record."""
@@ -27,12 +30,17 @@ class HeldObjects:
         others = self._others.get(key)
         if others is not None and not others:
             self._others.pop(key, None)
-        return [one for one in (self._first.get(key), *(others or ())) if one is not None and one is not held]
+        known = (self._first.get(key), *(_alive(others) if others is not None else ()))
+        return [one for one in known if one is not None and one is not held]
 
     def __iter__(self) -> Iterator[Any]:
-        yield from list(self._first.values())
+        yield from _alive(self._first)
         for others in list(self._others.values()):
-            yield from list(others)
+            yield from _alive(others)
+
+
+def _alive(held: weakref.WeakValueDictionary[Any, Any]) -> list[Any]:
+    return [one for reference in held.valuerefs() if (one := reference()) is not None]
 
 
 def _key(held: Any) -> _Key:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib.handle import Object
 from csi_cinderlib.model.records import Attachment, Snapshot
 
@@ -38,7 +37,7 @@ class LazyVolumeAttr(Object[C]):
         return self._record.volume_id
 
     def _primitive(self, without: Iterable[str] = ()) -> dict[str, Any]:
-        primitive = versioned.primitive(self._ovo, {"volume", *without})
+        primitive = super()._primitive({"volume", *without})
         if "volume" not in without and self._volume is not None:
             primitive["versioned_object.data"]["volume"] = self._volume._primitive(but=self.id)
         return primitive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -34,6 +35,13 @@ class NamedObject(Object[N]):
     def name_in_storage(self) -> str:
         """The name on the storage."""
         return str(self._ovo.name)
+
+    def _primitive(self, without: Iterable[str] = ()) -> dict[str, Any]:
+        """With the note that an object of the same name belongs to somebody else, so that it is never deleted."""
+        primitive = super()._primitive(without)
+        if self._record.name_taken:
+            primitive["versioned_object.data"]["name_taken"] = self._record.name_taken
+        return primitive
 
     # --- the record
 

@@ -98,3 +98,17 @@ def wrap_to_primitive(cls: Any) -> None:
         return method(obj, attr, value)
 
     cls.to_primitive = staticmethod(to_primitive)
+
+
+def bare(value: Any) -> Any:
+    """The values of the JSON of Cinder's objects, without versions."""
+    if isinstance(value, list):
+        return [bare(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "versioned_object.data" in value:
+        data = value["versioned_object.data"]
+        if set(data) == {"objects"}:
+            return bare(data["objects"])
+        return {value["versioned_object.name"].lower(): {key: bare(item) for key, item in data.items()}}
+    return {key: bare(item) for key, item in value.items()}

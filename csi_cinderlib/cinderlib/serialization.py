@@ -63,6 +63,8 @@ S = TypeVar("S", records.Snapshot, Attachment)
 Primitive = Mapping[str, Any]
 _DATA = "versioned_object.data"
 _OBJECTS = f"{_DATA}.objects"
+_NAME_TAKEN = "name_taken"
+"""In JSON of this library only: see the record's field. cinderlib ignores it."""
 _SPENT = frozenset(
     "id size volume_size volume_id status deleted created_at volume_type snapshots volume_attachment volume group cluster "
     "consistencygroup cgsnapshot group_snapshot".split()
@@ -267,7 +269,8 @@ def _listed(data: Primitive, name: str, read: Callable[[Primitive], S]) -> list[
 def volume_record(data: Primitive, backend: str) -> records.Volume:
     """The record of a volume from `Volume.json`. It never counts as new, so that no node formats the volume.
 
-    Its status is available: no status of JSON makes this program undo or repeat an operation. Others are shown to users only.
+    Its status is available: no status of JSON makes this program undo or repeat an operation. Others are shown to users only. With
+    `name_taken` it is error.
 
     Raises:
         InvalidRequest: a value is missing or wrong.
@@ -279,7 +282,7 @@ def volume_record(data: Primitive, backend: str) -> records.Volume:
         id=_member(data, "id", str),
         backend=backend,
         size=fields.whole(data.get("size")),
-        status=Status.AVAILABLE,
+        **_state(data),
         type=kind,
         created_at=fields.moment(_time(records.Volume, data, "created_at")),
     )
@@ -304,7 +307,7 @@ def snapshot_record(data: Primitive, backend: str) -> records.Snapshot:
         backend=backend,
         volume_id=_member(data, "volume_id", str),
         size=fields.whole(data.get("volume_size"), "volume_size"),
-        status=Status.AVAILABLE,
+        **_state(data),
         created_at=fields.moment(_time(records.Snapshot, data, "created_at")),
     )
     given = _rest(records.Snapshot, data)
@@ -343,6 +346,12 @@ def _mode(data: Primitive) -> dict[str, Any]:
     return {"attach_mode": data["attach_mode"]} if data.get("attach_mode") in ("ro", "rw") else {}
 
 
+def _state(data: Primitive) -> dict[str, Any]:
+    """A creation that was refused because of somebody else's object of the same name stays failed: that object is never touched."""
+    taken = str(data.get(_NAME_TAKEN) or "")
+    return {"status": Status.ERROR if taken else Status.AVAILABLE, "name_taken": taken}
+
+
 def _optional(source: Any, name: str) -> dict[str, Any]:
     value = source.get(name) or {} if isinstance(source, Mapping) else None
     if not isinstance(value, Mapping):
@@ -360,7 +369,11 @@ def _rest(kind: type[records.Volume] | type[records.Snapshot], data: Primitive) 
 
 def _left(kind: type[records.Volume] | type[records.Snapshot], data: Primitive) -> dict[str, Any]:
     """The values of fields that Cinder has removed or added since; kept for other versions."""
-    return {name: value for name, value in data.items() if value is not None and not versioned.is_field(kind, name)}
+    return {
+        name: value
+        for name, value in data.items()
+        if value is not None and name != _NAME_TAKEN and not versioned.is_field(kind, name)
+    }
 
 
 def _status(data: Primitive, derived: str) -> dict[str, Any]:

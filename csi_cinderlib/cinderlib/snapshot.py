@@ -29,6 +29,7 @@ class Snapshot(SnapshotFields, LazyVolumeAttr[records.Snapshot], NamedObject[rec
     """
 
     OVO_CLASS: ClassVar[Any] = ovo_class("Snapshot")
+    _IN_JSON: ClassVar[tuple[str, ...]] = ("name", "provider", "metadata", "fields")
     _volume: Volume | None
 
     def __init__(self, volume: Volume | None, **kwargs: Unpack[SnapshotArguments]) -> None:
@@ -90,13 +91,14 @@ class Snapshot(SnapshotFields, LazyVolumeAttr[records.Snapshot], NamedObject[rec
         """Take the snapshot. After a failure, the same applies as for `Volume.create`."""
         with exception.about(self), self._library.busy(self.id):
             self.volume._as_source()
+            given = self._unsaved()
             wanted = self._record = self._to_create()
             try:
                 record = self._core.create_snapshot(wanted)
             except Exception:
                 self._after_failed_creation()
                 raise
-            self._saved(record)
+            self._saved(record, given)
             self._library.handles.snapshot_created(self)
 
     def delete(self) -> None:

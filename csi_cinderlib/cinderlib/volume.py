@@ -20,6 +20,7 @@ from csi_cinderlib.cinderlib.results import JsonSource
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.errors import InUse, InvalidRequest, NotFound
 from csi_cinderlib.model import records
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, VolumeType
 from csi_cinderlib.model.size import to_bytes
 from csi_cinderlib.persistence.iteration import walk
@@ -42,6 +43,9 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
     OVO_CLASS: ClassVar[Any] = ovo_class("Volume")
     SIMPLE_JSON_IGNORE: ClassVar[tuple[str, ...]] = ("snapshots", "volume_attachment")
     LAZY_PROPERTIES: ClassVar[tuple[str, ...]] = ("snapshots", "connections")
+    _IN_JSON: ClassVar[tuple[str, ...]] = (
+        *("name", "host", "pool", "source", "type", "multiattach", "provider", "metadata", "admin_metadata", "fields"),
+    )
     local_attach: Connection | None = None
     """The connection with which this object has attached the volume to this host."""
 
@@ -125,7 +129,7 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
         Args:
             but: the id of a snapshot or connection to omit from the lists, because the volume is part of its JSON.
         """
-        primitive = versioned.primitive(self._ovo, {*without, *self.SIMPLE_JSON_IGNORE})
+        primitive = super()._primitive({*without, *self.SIMPLE_JSON_IGNORE})
         for name, kind, loaded in (
             ("snapshots", "SnapshotList", self._snapshots),
             ("volume_attachment", "VolumeAttachmentList", self._connections),
@@ -152,9 +156,8 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
             given["volume_type"] = self._type()
         return given
 
-    def _unsaved_fields(self) -> dict[str, Any]:
-        changed = {"volume_type": self._object.volume_type} if self._has_other_type() else {}
-        return {**super()._unsaved_fields(), **changed}
+    def _unsaved_fields(self) -> set[str]:
+        return super()._unsaved_fields() | ({"volume_type"} if self._has_other_type() else set())
 
     def _has_other_type(self) -> bool:
         return self._type() != rows.served_type(self._record)
@@ -168,6 +171,10 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
             if child._outcome != "deleted":
                 child._take(child._put(child._record))
         return stored
+
+    def _over(self, stored: records.Volume, record: records.Volume) -> records.Volume:
+        """Volumes only grow: with a smaller size from older JSON, an extension would shrink the volume on some back ends."""
+        return replace(super()._over(stored, record), size=max(stored.size, record.size))
 
     def _reload(self) -> None:
         """Read the record again after a change of a connection, for its status and the driver's updates."""
@@ -195,13 +202,14 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
         answer, a record in status `error` is left. `delete` is correct in both cases.
         """
         with exception.about(self), self._library.busy(self.id):
+            given = self._unsaved()
             wanted = self._record = self._to_create()
             try:
                 record = self._core.create_volume(wanted)
             except Exception:
                 self._after_failed_creation()
                 raise
-            self._saved(record)
+            self._saved(record, given)
             self._library.handles.volume_created(self)
 
     def delete(self) -> None:

@@ -177,3 +177,18 @@ def test_a_snapshots_update_is_kept() -> None:
 def test_connector_and_connection_may_come_as_text() -> None:
     attachment = update_attachment(makers.attachment(makers.volume()), {"connector": '{"host": "x"}'})
     assert attachment.connector == {"host": "x"}
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("size", "large"),
+        ("size", [1]),
+        ("metadata", "text"),
+        ("metadata", [("a", "b")]),
+        ("admin_metadata", [{"key": "a"}]),
+    ],
+)
+def test_an_unsupported_value_of_a_driver_is_an_error_that_names_the_column(column: str, value: object) -> None:
+    with pytest.raises(BackendError, match=f"for {column}; expected"):
+        update_volume(makers.volume(), {column: value})
