@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from csi_cinderlib.cinderlib import serialization
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.persistence.fields import fields_of, mark_changed
-from csi_cinderlib.cinderlib.persistence.remainder import completed, remainder, with_remainder
+from csi_cinderlib.cinderlib.persistence.remainder import completed, remainder, split, with_remainder
 from csi_cinderlib.cinderlib.restoring import restored
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.cinderlib.volume import Volume
@@ -39,8 +39,9 @@ def handle_of(library: Library, record: Any, before: Any = None) -> Any:
         before: the stored object, to find what has changed. Attributes that the plugin has set on it are kept.
     """
     shaped = _well_formed(record, library.host)
-    _, converted, _ = restored(type(record), record.backend, fields_of(_handle(library, shaped)))
-    handle = _handle(library, with_remainder(shaped, remainder(record, converted)))
+    # An empty remainder is there already, because a connection with any info looks different from one without.
+    _, converted, _ = restored(type(record), record.backend, fields_of(_handle(library, with_remainder(shaped, ""))))
+    handle = _handle(library, with_remainder(shaped, remainder(record, split(converted)[0])))
     mark_changed(handle, before)
     for name, value in vars(before).items() if before is not None else ():
         vars(handle).setdefault(name, value)
@@ -49,7 +50,10 @@ def handle_of(library: Library, record: Any, before: Any = None) -> Any:
 
 def record_of(handle: Any) -> Any:
     """The record of an object from the plugin. Raises CorruptRecord."""
-    record = completed(handle._record)
+    record = handle._record
+    if split(record)[1] is not None:  # converted as when it was written, so that what has changed since can be told
+        _, record, _ = restored(type(record), record.backend, fields_of(handle))
+    record = completed(record)
     if isinstance(record, Attachment) and not record.backend:  # stored by cinderlib
         record = replace(record, backend=handle.volume._record.backend)
     return record
