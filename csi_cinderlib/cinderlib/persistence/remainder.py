@@ -24,15 +24,16 @@ KEY = "csi-cinderlib"
 _PLACES: Mapping[type, str] = {Volume: "admin_metadata", Snapshot: "metadata", Attachment: "connection_info"}
 _ALWAYS = frozenset({"backend", "created_at"})
 """Stored although the object has them: a connection has no field for its back end, and a plugin may round the time."""
-_DERIVED = "given"
-"""The part of `connection_info` with the state of the attachment, see `connection_record`."""
+_DERIVED: Mapping[str, str] = {"connection_info": "given", "fields": "status", "type": "qos_consumer"}
+"""A part of a field that says nothing about a change of the object: it depends on the connections of the volume, or on the way in which
+the plugin makes the object. These are the state of a connection, the status of a volume, and the consumer of its QoS specs."""
 
 
 def remainder(record: R, converted: R) -> str:
     """What `converted`, the record after a conversion to the object and back, lacks."""
     wanted, got = codec.encode(record), codec.encode(converted)
-    kept = {name: value for name, value in wanted.items() if name in _ALWAYS or value != got.get(name)}
-    surplus = sorted(set(got) - set(wanted))
+    kept: dict[str, Any] = {name: value for name, value in wanted.items() if name in _ALWAYS or value != got.get(name)}
+    surplus: list[str] = sorted(set(got) - set(wanted))
     own = _comparable(got)
     rest = {
         "revision": record.revision,
@@ -113,11 +114,12 @@ def _seen(value: Any) -> Any:
 
 
 def _comparable(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that tell whether the object has changed. Those that Cinder's object of a connection derives depend on how often it was
-    converted."""
+    """The values that tell whether the object has changed."""
     values = {name: value for name, value in body.items() if name not in _ALWAYS}
-    if info := {name: value for name, value in values.pop("connection_info", {}).items() if name != _DERIVED}:
-        values["connection_info"] = info
+    for name, derived in _DERIVED.items():
+        inner = {key: value for key, value in values.pop(name, {}).items() if key != derived}
+        if inner:
+            values[name] = inner
     return values
 
 
@@ -130,6 +132,17 @@ def differing(stored: R, read: R) -> list[str]:
     one, other = codec.encode(stored), codec.encode(read)
     names: Mapping[str, Any] = {**one, **other}
     return sorted(name for name in names if one.get(name) != other.get(name))
+
+
+def has_all(read: Record, stored: Record) -> bool:
+    """Whether a record has all values of another, and perhaps more."""
+    return _has(codec.encode(read), codec.encode(stored))
+
+
+def _has(values: Any, wanted: Any) -> bool:
+    if isinstance(values, dict) and isinstance(wanted, dict):
+        return all(_has(values.get(name), value) for name, value in wanted.items())
+    return bool(values == wanted)
 
 
 def checksum(record: Record) -> str:
