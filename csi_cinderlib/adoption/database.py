@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any
 
 from csi_cinderlib.adoption import mapping
 from csi_cinderlib.adoption.found import Found
+from csi_cinderlib.adoption.rows import KEY_VALUES, Row, Tables, check, label
 from csi_cinderlib.adoption.volume_types import Types, pairs
 from csi_cinderlib.errors import InvalidRequest, Problem
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume
-
-Row = Mapping[str, Any]
-Tables = Mapping[str, tuple[Row, ...]]
-"""Rows by table."""
-
-KEY_VALUES = "cinderlib_persistence_key_value"
-_GROUPED = {"volumes": ("group_id", "consistencygroup_id"), "snapshots": ("group_snapshot_id", "cgsnapshot_id")}
 
 
 def content(tables: Tables) -> Found:
     """All records and problems."""
     found = Found()
+    tables = {name: _readable(found, name, rows) for name, rows in tables.items()}
     _volumes(found, tables)
     _snapshots(found, tables)
     _attachments(found, tables)
     found.note_messages()
     for row in _alive(found, tables, "driver_initiator_data"):
-        if data := found.attempt("driver_initiator_data", str(row["id"]), partial(mapping.initiator_data, row)):
-            found.initiator_data[data.id] = data
+        found.keep("driver_initiator_data", label(row), found.initiator_data, partial(mapping.initiator_data, row))
     for row in tables.get(KEY_VALUES, ()):
-        if kept := found.attempt(KEY_VALUES, repr(row["key"]), partial(mapping.key_value, row["key"], row["value"])):
-            found.key_values[kept.id] = kept
+        found.keep(KEY_VALUES, label(row), found.key_values, partial(mapping.key_value, row["key"], row["value"]))
     return found
+
+
+def _readable(found: Found, name: str, rows: Iterable[Row]) -> tuple[Row, ...]:
+    """The rows without those whose values would be misread, which become problems."""
+
+    def checked(row: Row) -> Row:
+        check(row)
+        return row
+
+    attempts = (found.attempt(name, label(row), partial(checked, row)) for row in rows)
+    return tuple(row for row in attempts if row is not None)
 
 
 def _volumes(found: Found, tables: Tables) -> None:
@@ -47,15 +50,9 @@ def _volumes(found: Found, tables: Tables) -> None:
         id = str(row["id"])
         kind, notes = types.find(row)
         columns = {**row, "metadata": metadata.get(id, {}), "admin_metadata": admin.get(id, {})}
-        if volume := found.attempt("volumes", id, partial(_volume, columns, kind)):
-            found.volumes[id] = volume
+        if volume := found.keep("volumes", id, found.volumes, partial(mapping.volume_record, columns, kind)):
             for note in notes:
                 found.note(volume, note)
-
-
-def _volume(columns: Row, kind: Any) -> Volume:
-    _refuse_groups("volumes", columns)
-    return mapping.volume_record(columns, kind)
 
 
 def _snapshots(found: Found, tables: Tables) -> None:
@@ -63,21 +60,24 @@ def _snapshots(found: Found, tables: Tables) -> None:
     for row in _alive(found, tables, "snapshots"):
         id = str(row["id"])
         columns = {**row, "metadata": metadata.get(id, {})}
-        if snapshot := found.attempt("snapshots", id, partial(_snapshot, found, columns)):
-            found.snapshots[id] = snapshot
+        if not found.keep("snapshots", id, found.snapshots, partial(_snapshot, found, columns)):
+            _note_missing(found, row, "one of its snapshots is left out")
 
 
 def _snapshot(found: Found, columns: Row) -> Snapshot:
-    _refuse_groups("snapshots", columns)
     return mapping.snapshot_record(columns, volume_of(found, columns).backend)
 
 
 def _attachments(found: Found, tables: Tables) -> None:
     for row in _alive(found, tables, "volume_attachment"):
-        id = str(row["id"])
-        if attachment := found.attempt("volume_attachment", id, partial(_attachment, found, row)):
-            found.attachments[id] = attachment
+        if not found.keep("volume_attachment", str(row["id"]), found.attachments, partial(_attachment, found, row)):
+            _note_missing(found, row, "one of its connections is left out, so it may be in use")
     mark_attached(found)
+
+
+def _note_missing(found: Found, row: Row, clause: str) -> None:
+    if volume := found.volumes.get(str(row.get("volume_id") or "")):
+        found.note(volume, clause)
 
 
 def _attachment(found: Found, row: Row) -> Attachment:
@@ -112,12 +112,6 @@ def _alive(found: Found, tables: Tables, name: str) -> Iterator[Row]:
 
 def _ordered(rows: Iterable[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: str(row["id"]))
-
-
-def _refuse_groups(table: str, columns: Row) -> None:
-    for name in _GROUPED[table]:
-        if columns.get(name):
-            raise InvalidRequest(name, "groups of Cinder cannot be adopted")
 
 
 def foreign(tables: Tables) -> Problem | None:

@@ -34,6 +34,7 @@ from csi_cinderlib.model.size import GiB
 
 Columns = Mapping[str, Any]
 
+_GROUPED = ("group_id", "consistencygroup_id", "group_snapshot_id", "cgsnapshot_id")
 _WHOLE = ("available", "in-use", "")
 _TENANT = ("project_id", "user_id")
 _GIVEN = ("attached_host", "instance_uuid", "mountpoint")
@@ -60,6 +61,7 @@ def volume_record(columns: Columns, kind: VolumeType | None) -> Volume:
     Args:
         columns: with `metadata` and `admin_metadata` as mappings.
     """
+    _refuse_groups(columns)
     host = str(columns.get("host") or "")
     record = Volume(
         id=_id(columns, "id"),
@@ -74,7 +76,7 @@ def volume_record(columns: Columns, kind: VolumeType | None) -> Volume:
         type=kind,
         multiattach=bool(columns.get("multiattach")) or bool(kind and kind.extra_specs.get(MULTIATTACH) == YES),
         blank=False,
-        created_at=moment(columns.get("created_at")),
+        created_at=_created(columns),
     )
     try:
         updated = update_volume(record, _rest(columns))
@@ -85,6 +87,7 @@ def volume_record(columns: Columns, kind: VolumeType | None) -> Volume:
 
 def snapshot_record(columns: Columns, backend: str) -> Snapshot:
     """The record of a snapshot. Raises InvalidRequest."""
+    _refuse_groups(columns)
     record = Snapshot(
         id=_id(columns, "id"),
         name=str(columns.get("display_name") or ""),
@@ -93,7 +96,7 @@ def snapshot_record(columns: Columns, backend: str) -> Snapshot:
         size=_size(columns, "volume_size"),
         status=Status.AVAILABLE,
         message=_former(columns),
-        created_at=moment(columns.get("created_at")),
+        created_at=_created(columns),
     )
     try:
         updated = update_snapshot(record, _rest(columns))
@@ -132,7 +135,7 @@ def attachment_record(columns: Columns, backend: str, *, block: bool) -> Attachm
         status=Status.AVAILABLE,
         connector=connector,
         connection_info={**answer, **{name: value for name, value in extra.items() if value}},
-        created_at=moment(columns.get("created_at")),
+        created_at=_created(columns),
     )
 
 
@@ -169,6 +172,20 @@ def moment(value: object) -> str:
     except ValueError:
         return ""
     return times.stamp(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))
+
+
+def _created(columns: Columns) -> str:
+    value = columns.get("created_at")
+    created = moment(value)
+    if value and not created:
+        raise InvalidRequest("created_at", f"must be a time, such as 2024-01-31 12:00:00 (got {value!r})")
+    return created
+
+
+def _refuse_groups(columns: Columns) -> None:
+    for name in _GROUPED:
+        if columns.get(name):
+            raise InvalidRequest(name, "groups of Cinder cannot be adopted")
 
 
 def _rest(columns: Columns) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from csi_cinderlib.adoption.found import Found
 from csi_cinderlib.adoption.writing import Plan
+from csi_cinderlib.model.records import Record
+from csi_cinderlib.persistence.codec import kind_name
 
 MOST = 10
 """Ids on a line."""
@@ -34,13 +36,22 @@ def lines(found: Found, planned: Plan, source: str, configured: Collection[str] 
     yield from (f"note: {clause}: {_listed(rows)}" for clause, rows in found.notes.items())
     if planned.done:
         yield f"these records were adopted at {planned.done}; nothing to do"
-    elif present := len(planned.records) - len(planned.new):
+    elif present := len(planned.records) - len(planned.new) - len(planned.removed):
         yield f"in the store already: {present}"
+    if planned.removed:
+        yield f"removed from the store since an earlier adoption, left out: {_listed(_named(planned.removed))}"
+    if planned.stale:
+        stale = [" ".join(key) for key in planned.stale]
+        yield f"note: in the store from an interrupted adoption, but no longer in the source: {_listed(stale)}"
 
 
 def _listed(items: Sequence[str]) -> str:
     more = len(items) - MOST
     return ", ".join([*items[:MOST], *([f"and {more} more"] if more > 0 else [])])
+
+
+def _named(records: Iterable[Record]) -> list[str]:
+    return [f"{kind_name(type(record))} {record.id}" for record in records]
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from csi_cinderlib.adoption import mapping
 from csi_cinderlib.adoption.database import mark_attached, volume_of
 from csi_cinderlib.adoption.found import Found
+from csi_cinderlib.adoption.rows import check
 from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.model.records import Attachment, KeyValue, Snapshot, Volume, VolumeType
 
@@ -46,19 +47,15 @@ def content(items: Iterable[Item]) -> Found:
         if _is_deleted(item):
             found.deleted[item["kind"]] += 1
         else:
-            by_kind[item["kind"]].append((str((item.get("metadata") or {}).get("name") or ""), item))
+            by_kind[item["kind"]].append((str(_metadata(item).get("name") or ""), item))
     for name, item in by_kind["Volume"]:
-        if volume := found.attempt("Volume", name, partial(_volume, item)):
-            found.volumes[volume.id] = volume
+        found.keep("Volume", name, found.volumes, partial(_volume, item))
     for name, item in by_kind["Snapshot"]:
-        if snapshot := found.attempt("Snapshot", name, partial(_snapshot, found, item)):
-            found.snapshots[snapshot.id] = snapshot
+        found.keep("Snapshot", name, found.snapshots, partial(_snapshot, found, item))
     for name, item in by_kind["Connection"]:
-        if attachment := found.attempt("Connection", name, partial(_attachment, found, item)):
-            found.attachments[attachment.id] = attachment
+        found.keep("Connection", name, found.attachments, partial(_attachment, found, item))
     for name, item in by_kind["KeyValue"]:
-        if kept := found.attempt("KeyValue", name, partial(_key_value, name, item)):
-            found.key_values[kept.id] = kept
+        found.keep("KeyValue", name, found.key_values, partial(_key_value, name, item))
     mark_attached(found)
     found.note_messages()
     return found
@@ -104,11 +101,18 @@ def _columns(item: Item) -> dict[str, Any]:
         columns = None
     if not isinstance(columns, dict):
         raise InvalidRequest("metadata.annotations.json", f"has no ovo.{_DATA}; it must be JSON of cinderlib")
+    check(columns)
     return columns
 
 
+def _metadata(item: Item) -> Mapping[str, Any]:
+    found = item.get("metadata")
+    return found if isinstance(found, Mapping) else {}
+
+
 def _annotation(item: Item, name: str) -> str:
-    value = ((item.get("metadata") or {}).get("annotations") or {}).get(name)
+    annotations = _metadata(item).get("annotations")
+    value = annotations.get(name) if isinstance(annotations, Mapping) else None
     if not isinstance(value, str):
         raise InvalidRequest(f"metadata.annotations.{name}", "is missing; read the objects with `kubectl get -o yaml`")
     return value

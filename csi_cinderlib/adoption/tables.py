@@ -7,17 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, inspect, text
 
-from csi_cinderlib.adoption.database import KEY_VALUES, Tables, foreign
+from csi_cinderlib.adoption.database import foreign
+from csi_cinderlib.adoption.rows import OPTIONAL, REQUIRED, Tables, missing
 from csi_cinderlib.errors import ConfigurationError, Problem
 from csi_cinderlib.persistence.sql import looking, server
 from csi_cinderlib.persistence.sql.location import URL_KEY, Location, locate, without_driver
 
 KEY = "--url"
-_REQUIRED = (
-    *("volumes", "volume_metadata", "volume_admin_metadata", "snapshots", "snapshot_metadata", "volume_attachment"),
-    *("volume_types", "volume_type_extra_specs", "quality_of_service_specs", KEY_VALUES),
-)
-_OPTIONAL = ("driver_initiator_data", "services")
 
 
 def read(url: str) -> tuple[Tables, str]:
@@ -47,17 +43,39 @@ def _tables(connection: Connection | None, location: Location) -> Tables:
     if connection is None:
         raise ConfigurationError(KEY, f"{location.file} does not exist")
     names = frozenset(inspect(connection).get_table_names())
-    if missing := [name for name in _REQUIRED if name not in names]:
+    if absent := [name for name in REQUIRED if name not in names]:
         raise ConfigurationError(
-            KEY, f"{location.shown} is not a database of cinderlib: it lacks the tables {', '.join(missing)}"
+            KEY, f"{location.shown} is not a database of cinderlib: it lacks the tables {', '.join(absent)}"
         )
-    wanted = (*_REQUIRED, *(name for name in _OPTIONAL if name in names))
-    tables = {name: _rows(connection, name) for name in wanted}
+    if location.is_file:
+        _keep_bytes(connection)
+    wanted = (*REQUIRED, *(name for name in OPTIONAL if name in names))
+    tables = {name: _rows(connection, location, name) for name in wanted}
     if problem := foreign(tables):
         raise ConfigurationError(KEY, f"{location.shown}: table {problem}")
     return tables
 
 
-def _rows(connection: Connection, name: str) -> tuple[dict[str, Any], ...]:
-    """All columns, whose set depends on the version of Cinder."""
-    return tuple(dict(row) for row in connection.execute(text(f"SELECT * FROM {name}")).mappings())  # noqa: S608  # a constant
+def _rows(connection: Connection, location: Location, name: str) -> tuple[dict[str, Any], ...]:
+    """All columns, whose set depends on the version of Cinder. Bytes become text, and stay bytes if they are not UTF-8."""
+    result = connection.execute(text(f"SELECT * FROM {name}"))  # noqa: S608  # a constant
+    if absent := missing(name, result.keys()):
+        raise ConfigurationError(
+            KEY, f"{location.shown} is not a database of cinderlib: table {name} lacks the columns {', '.join(absent)}"
+        )
+    return tuple({column: _text(value) for column, value in row.items()} for row in result.mappings())
+
+
+def _keep_bytes(connection: Connection) -> None:
+    """Let sqlite3 return text that is not UTF-8 as bytes. Its own error would end the run, and contains the value."""
+    driver: Any = connection.connection.dbapi_connection
+    driver.text_factory = _text
+
+
+def _text(value: Any) -> Any:
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value

@@ -1,29 +1,27 @@
 """Adds records to a store, in which other records may exist already. Nothing is overwritten.
 
-An interrupted run can be repeated. A completed one leaves a mark with the checksum of its records: from then on the records are in use,
-and the same source must not bring back what has been deleted or changed since.
+An interrupted run can be repeated. After a completed one the records are in use, and no run must bring back what has been deleted or
+changed since. See `marks`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.errors import DriverError, NotFound, PreconditionFailed, Problem
-from csi_cinderlib.model import times
-from csi_cinderlib.model.records import OWN_KEYS, KeyValue, Record
+from csi_cinderlib.adoption import marks
+from csi_cinderlib.adoption.marks import Key, Marks
+from csi_cinderlib.errors import PreconditionFailed, Problem
+from csi_cinderlib.model.records import Record, Volume
 from csi_cinderlib.observe.progress import Progress
-from csi_cinderlib.persistence import codec, transfer
+from csi_cinderlib.persistence import transfer
 from csi_cinderlib.persistence.api import KINDS, Store
 from csi_cinderlib.persistence.codec import kind_name
 from csi_cinderlib.persistence.iteration import pages
 from csi_cinderlib.persistence.transfer import Content
-
-MARK = f"{OWN_KEYS}adopted."
-Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +32,10 @@ class Plan:
         records: all records of the source.
         content: their counts and checksum.
         new: records that the store lacks.
-        problems: records that the store has with other content, or cannot read or store.
+        problems: records that the store has with other content, or cannot read.
         done: when the same records were adopted, or "".
+        removed: records that an earlier run has added and the store lacks, with their dependents. They are left out.
+        stale: records that an interrupted run has added, and that the source no longer has.
     """
 
     records: tuple[Record, ...]
@@ -43,6 +43,13 @@ class Plan:
     new: tuple[Record, ...]
     problems: tuple[Problem, ...] = ()
     done: str = ""
+    removed: tuple[Record, ...] = ()
+    stale: tuple[Key, ...] = ()
+
+    @property
+    def stored(self) -> Counter[str]:
+        """The counts of the records that the store has afterwards."""
+        return self.content.counts - Counter(kind_name(type(record)) for record in self.removed)
 
     @property
     def checksum(self) -> str:
@@ -51,23 +58,42 @@ class Plan:
 
 def plan(store: Store | None, records: Iterable[Record]) -> Plan:
     """Compare the records with a store; None is an empty one. Changes nothing."""
-    wanted: dict[Key, Record] = {}
+    wanted: dict[Key, Record] = {_key(record): record for record in records}
     problems = []
-    for record in records:
-        if problem := _unstorable(record):
-            problems.append(problem)
-        else:
-            wanted[_key(record)] = record
     whole, content = tuple(wanted.values()), Content.of(wanted.values())
     if store is None:
-        return Plan(whole, content, whole, tuple(problems))
-    if done := _done(store, content):
-        return Plan(whole, content, (), (), done)
+        return Plan(whole, content, whole)
+    planned, known = Plan(whole, content, ()), marks.read(store)
+    if done := known.completed.get(planned.checksum):
+        return replace(planned, done=done)
     new = dict(wanted)
     for key, digest in _stored(store, wanted):
         if digest != transfer.digest(new.pop(key)):
             problems.append(Problem(" ".join(key), "the store has another record with this id; nothing is overwritten"))
-    return Plan(whole, content, tuple(new.values()), tuple(problems))
+    removed = _removed(new, known)
+    return replace(
+        planned,
+        new=tuple(record for key, record in new.items() if key not in removed),
+        problems=tuple(problems),
+        removed=tuple(removed.values()),
+        stale=_stale(store, known, wanted),
+    )
+
+
+def _removed(missing: Mapping[Key, Record], known: Marks) -> dict[Key, Record]:
+    """The missing records that were adopted before. With a volume, those that need it are left out."""
+    volumes = {id for kind, id in missing if kind == kind_name(Volume) and known.was_adopted((kind, id))}
+    return {
+        key: record
+        for key, record in missing.items()
+        if known.was_adopted(key) or getattr(record, "volume_id", "") in volumes
+    }
+
+
+def _stale(store: Store, known: Marks, wanted: Collection[Key]) -> tuple[Key, ...]:
+    if known.are_completed:
+        return ()
+    return tuple(key for key, _ in _digests(store) if key not in wanted and known.was_interrupted(key))
 
 
 def carry_out(store: Store, planned: Plan, source: str, progress: Progress) -> None:
@@ -80,8 +106,10 @@ def carry_out(store: Store, planned: Plan, source: str, progress: Progress) -> N
         AlreadyExists: another process has added a record with the same id.
         PreconditionFailed: the store differs from the source afterwards.
     """
+    marks.begin(store, planned.checksum, map(_key, planned.records))
     transfer.add_all(store, _reached(progress.over("records adopted", planned.new)))
-    expected = {_key(record): transfer.digest(record) for record in planned.records}
+    removed = frozenset(map(_key, planned.removed))
+    expected = {_key(record): transfer.digest(record) for record in planned.records if _key(record) not in removed}
     found = dict(progress.over("records verified", _stored(store, expected)))
     if found != expected:
         differing = sorted(key for key in expected if found.get(key) != expected[key])
@@ -89,9 +117,8 @@ def carry_out(store: Store, planned: Plan, source: str, progress: Progress) -> N
             f"{len(differing)} records differ from the source, the first is {' '.join(differing[0])}; "
             "check that no other process writes to the store"
         )
-    mark = {"source": source, "at": times.stamp(times.utc_now()), "records": dict(planned.content.counts)}
     faultpoints.reach("adopt.verified")
-    store.add(KeyValue(id=MARK + planned.checksum, value=json.dumps(mark)))
+    marks.complete(store, planned.checksum, source, planned.content.counts)
 
 
 def _reached(records: Iterable[Record]) -> Iterator[Record]:
@@ -100,35 +127,18 @@ def _reached(records: Iterable[Record]) -> Iterator[Record]:
         yield record
 
 
-def _done(store: Store, content: Content) -> str:
-    try:
-        mark = store.get(KeyValue, f"{MARK}{content.total:064x}")
-    except NotFound:
-        return ""
-    return str(json.loads(mark.value)["at"])
-
-
-def _stored(store: Store, wanted: Iterable[Key]) -> Iterator[tuple[Key, bytes]]:
+def _stored(store: Store, wanted: Collection[Key]) -> Iterator[tuple[Key, bytes]]:
     """The digests of those records that the store has; b"" for an unreadable one."""
-    known = frozenset(wanted)
+    return ((key, digest) for key, digest in _digests(store) if key in wanted)
+
+
+def _digests(store: Store) -> Iterator[tuple[Key, bytes]]:
     kind: Any  # mypy cannot take a union of types for the type variable
     for kind in KINDS:
-        if all(name != kind_name(kind) for name, _ in known):
-            continue
         for page in pages(store, kind):
-            yield from ((_key(record), transfer.digest(record)) for record in page.records if _key(record) in known)
-            yield from (((kind_name(kind), id), b"") for id in page.corrupt if (kind_name(kind), id) in known)
+            yield from ((_key(record), transfer.digest(record)) for record in page.records)
+            yield from (((kind_name(kind), id), b"") for id in page.corrupt)
 
 
 def _key(record: Record) -> Key:
     return kind_name(type(record)), record.id
-
-
-def _unstorable(record: Record) -> Problem | None:
-    """A value that no store can keep, such as an id that is too long."""
-    try:
-        codec.keys(record)
-        transfer.digest(record)
-    except DriverError as error:
-        return Problem(" ".join(_key(record)), str(error))
-    return None

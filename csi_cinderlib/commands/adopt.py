@@ -170,7 +170,7 @@ def _write(settings: Settings, planned: Plan, source: str, into: str) -> None:
 
     with progress.shown("adopting") as shown, _opened(settings, into) as store:
         writing.carry_out(store, planned, source, shown)
-    output.print_text(f"adopted: {Transferred(planned.content.counts)}, checksum {planned.checksum}", sys.stderr)
+    output.print_text(f"adopted: {Transferred(planned.stored)}, checksum {planned.checksum}", sys.stderr)
 
 
 def _opened(settings: Settings, into: str) -> AbstractContextManager[Store]:

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from csi_cinderlib.cinderlib import default
-from csi_cinderlib.cinderlib.persistence.remainder import differing
+from csi_cinderlib.cinderlib.persistence.remainder import differing, has_all
 from csi_cinderlib.cinderlib.persistence.shelves import Shelf, shelves
 from csi_cinderlib.errors import AlreadyExists, DriverError, NotFound, StaleRecord, StoreUnavailable
 from csi_cinderlib.model.making import replace
@@ -142,6 +142,8 @@ class PluginStore:
         if read == stored:
             return stored
         if failure is None:
+            if read is not None and has_all(read, stored):  # the plugin has added values, which change the revision
+                return read
             raise _LossError(self._name, stored, read)
         if before is None and read is not None:
             raise AlreadyExists(_kind(stored), stored.id) from failure

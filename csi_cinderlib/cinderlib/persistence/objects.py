@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from csi_cinderlib.cinderlib import serialization
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.persistence.fields import fields_of, mark_changed
-from csi_cinderlib.cinderlib.persistence.remainder import R, completed, remainder, with_remainder
+from csi_cinderlib.cinderlib.persistence.remainder import R, completed, remainder, split, with_remainder
 from csi_cinderlib.cinderlib.restoring import restored
 from csi_cinderlib.cinderlib.snapshot import Snapshot
 from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.model import records
 from csi_cinderlib.model.records import Attachment
+from csi_cinderlib.persistence import codec
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.types import Library
@@ -25,6 +26,23 @@ _CONVERSIONS: Mapping[type, Any] = {
     records.Snapshot: serialization.snapshot_record,
     Attachment: serialization.attachment_record,
 }
+
+
+_OWN = "_csi_cinderlib_own"
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """What an object made by `handle_of` was made of.
+
+    Attributes:
+        inside: the record that the object has; another object that the plugin makes of it has another one.
+        text: the record to store, as text, because the caller may change its dictionaries.
+    """
+
+    inside: Any
+    text: str
+    revision: str
 
 
 def record_from_fields(kind: type[R], data: Mapping[str, object], backend: str) -> R:
@@ -40,8 +58,10 @@ def handle_of(library: Library, record: Any, before: Any = None) -> Any:
         before: the stored object, to find what has changed. Attributes that the plugin has set on it are kept.
     """
     shaped = _well_formed(record, library.host)
-    _, converted, _ = restored(type(record), record.backend, fields_of(_handle(library, shaped)))
-    handle = _handle(library, with_remainder(shaped, remainder(record, converted)))
+    # An empty remainder is there already, because a connection with any info looks different from one without.
+    _, converted, _ = restored(type(record), record.backend, fields_of(_handle(library, with_remainder(shaped, ""))))
+    handle = _handle(library, with_remainder(shaped, remainder(record, split(converted)[0])))
+    vars(handle)[_OWN] = _Own(handle._record, codec.to_text(record), record.revision)
     mark_changed(handle, before)
     for name, value in vars(before).items() if before is not None else ():
         vars(handle).setdefault(name, value)
@@ -50,6 +70,9 @@ def handle_of(library: Library, record: Any, before: Any = None) -> Any:
 
 def record_of(handle: Any) -> Any:
     """The record of an object from the plugin. Raises CorruptRecord."""
+    own = vars(handle).get(_OWN)
+    if own is not None and own.inside is handle._record:  # the plugin has kept the object itself
+        return codec.from_text(type(handle._record), own.text, id=handle._record.id, revision=own.revision)
     record = completed(handle._record)
     if isinstance(record, Attachment) and not record.backend:  # stored by cinderlib
         record = replace(record, backend=handle.volume._record.backend)

@@ -101,7 +101,7 @@ class _Objects:
         given = {self.filters[name]: value for name, value in where.items() if name in self.filters and value}
         found: list[Any] = []
         corrupt: list[str] = []
-        for handle in list(self.get(**given)):
+        for handle in filter(_exists, self.get(**given)):
             try:
                 found.append(objects.record_of(handle))
             except CorruptRecord as error:
@@ -117,7 +117,14 @@ class _Objects:
             self.delete(handle)
 
     def _handle(self, id: str) -> Any:
-        return next((handle for handle in self.get(**{self.id_name: id}) if handle.id == id), None)
+        return next((handle for handle in self.get(**{self.id_name: id}) if handle.id == id and _exists(handle)), None)
+
+
+def _exists(handle: Any) -> bool:
+    """Whether the object is not deleted: a plugin may keep and return deleted objects, which the base class marks."""
+    versioned = handle._object  # made by that mark at the latest
+    is_marked = versioned is not None and versioned.obj_attr_is_set("deleted") and versioned.deleted
+    return not (is_marked or handle._outcome == "deleted")
 
 
 class _KeyValues:

@@ -42,6 +42,10 @@ _FATAL = (
 """libpq reports no SQLSTATE for a refused connection."""
 
 
+_SHOWN_TEXT = re.compile(r"(Could not decode to UTF-8 column '[^']*') with text '.*")
+"""The message of Python's sqlite3, which contains the value."""
+
+
 def code(error: BaseException) -> str:
     """The SQLSTATE or MySQL error number; "" if there is none."""
     cause: Any = getattr(error, "orig", None) or error
@@ -102,4 +106,5 @@ def _words(error: BaseException, location: Location) -> str:
     cause: Any = getattr(error, "orig", None) or error
     words = cause.args[1] if len(cause.args) > 1 and isinstance(cause.args[0], int) else cause
     text = " ".join(str(words).split()) or type(cause).__name__
-    return redact.without(text, filter(None, (location.url.password,)))
+    text = _SHOWN_TEXT.sub(r"\1", text)
+    return redact.without(text, location.secrets)

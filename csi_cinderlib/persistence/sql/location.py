@@ -52,8 +52,15 @@ class Location:
 
     @property
     def shown(self) -> str:
-        """The URL for messages, without the password."""
-        return self.url.render_as_string(hide_password=True)
+        """The URL for messages, without the password and without the arguments of the driver, which may contain passwords as well."""
+        return self.url.set(query={}).render_as_string(hide_password=True)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The parts of the URL that must not be shown."""
+        given = self.url.query.items()
+        passwords = [value for name, value in given if "pass" in name.lower() and isinstance(value, str)]
+        return tuple(filter(None, (self.url.password, *passwords)))
 
 
 def locate(options: Mapping[str, object], state_dir: Path) -> Location:
@@ -96,6 +103,8 @@ def _url(options: Mapping[str, object], state_dir: Path) -> URL:
     known, _ = DRIVERS[dialect]
     if driver not in ("", known):
         raise ConfigurationError(URL_KEY, f"unsupported driver {driver!r}; supported: {dialect}+{known}")
+    if "@" in (url.host or ""):  # the rest of a password, which would be shown as the host
+        raise ConfigurationError(URL_KEY, "has more than one @; percent-encode special characters of the password")
     if dialect == "sqlite" and url.database in (None, "", ":memory:"):
         raise ConfigurationError(URL_KEY, "must name a file: use sqlite:////PATH, or the plugin 'memory'")
     if dialect != "sqlite" and not url.database:

@@ -67,7 +67,7 @@ def look(location: Location) -> Iterator[Connection | None]:
         ConfigurationError: the file cannot be read, or is not a database.
         StoreUnavailable: the file was changed while it was read, so the result may be inconsistent.
     """
-    path = location.file.absolute()
+    path = location.file.resolve()  # SQLite keeps its other files beside the file, not beside a link to it
     with ExitStack() as undo:
         state = _state(location, path)
         if state is None:

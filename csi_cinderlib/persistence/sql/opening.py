@@ -110,6 +110,6 @@ def _refuse_foreign(location: Location) -> None:
             if connection is not None:
                 check_version(connection, location)
     except StoreUnavailable:
-        if not Path(f"{location.file}.lock").exists():
+        if not Path(f"{location.file.resolve()}.lock").exists():
             raise
         # Another process of this program is creating its store. The lock is taken next, and names that process.

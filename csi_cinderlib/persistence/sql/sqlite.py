@@ -225,7 +225,7 @@ class _LockFile:
     """
 
     def __init__(self, database: Path) -> None:
-        path = Path(f"{database}.lock")
+        path = Path(f"{database.resolve()}.lock")  # the same for each name of the file
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:

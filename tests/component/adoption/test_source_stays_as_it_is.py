@@ -48,6 +48,13 @@ def test_the_transaction_of_a_crashed_program_is_rolled_back_in_a_copy(source: P
     assert state(source.parent) == before
 
 
+def test_the_files_beside_a_file_are_found_through_a_symbolic_link(source: Path, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", CRASH, str(source)], check=False)
+    (tmp_path / "link.db").symlink_to(source)
+    assert adopt(tmp_path / "link.db", tmp_path / "new.db", "--write") == 0
+    assert 77 not in [int(volume.size) for volume in contents(tmp_path / "new.db")[0]]
+
+
 def test_a_program_in_the_middle_of_a_transaction_does_not_show_half_of_it(source: Path, tmp_path: Path) -> None:
     with closing(sqlite3.connect(source)) as program:
         program.execute("UPDATE volumes SET size = 77")

@@ -189,6 +189,76 @@ def test_objects_that_cinderlib_has_stored_are_found_changed_and_deleted(library
     assert library.persistence.get_volumes() == []
 
 
+class Adding(JsonFiles):
+    """Fills in a value of its own."""
+
+    def set_volume(self, volume: Any) -> None:
+        volume._ovo.availability_zone = "west"
+        super().set_volume(volume)
+
+
+def test_a_plugin_may_add_values(tmp_path: Path) -> None:
+    library = Library(persistence_config={"storage": Adding(str(tmp_path))})
+    volume = library.backend("here", volume_driver=NOTHING).create_volume(1, description="d")
+    volume.extend(2)
+    found = library.volume(volume.id)
+    assert (found.availability_zone, found.description, found.size) == ("west", "d", 2)
+    volume.delete()
+    assert library.persistence.get_volumes() == []
+    library.close()
+
+
+class Keeping(memory.MemoryPersistence):
+    """Keeps deleted objects, as the base class marks them."""
+
+    def delete_volume(self, volume: Any) -> None:
+        base.PersistenceDriverBase.delete_volume(self, volume)
+
+
+def test_an_object_that_the_plugin_has_marked_as_deleted_does_not_exist() -> None:
+    plugin = Keeping()
+    library = Library(persistence_config={"storage": plugin})
+    volume = library.backend("here", volume_driver=NOTHING).create_volume(1)
+    volume.delete()
+    assert library.persistence.get_volumes() == library.persistence.get_volumes(volume_id=volume.id) == []
+    assert [kept.status for kept in plugin.volumes.values()] == ["deleted"]
+    library.close()
+
+
+def test_what_another_program_has_changed_in_an_object_is_kept(library: Library, plugin: Any) -> None:
+    """Such as a program with cinderlib, which knows nothing of the additional key."""
+    backend = library.backend("here", volume_driver=NOTHING)
+    made = backend.create_volume(1, name="data", description="ours", metadata={"a": "b"})
+    snapshot, connection = made.create_snapshot("s", "ours"), made.connect(CONNECTOR)
+    before = [library.store.get(*key) for key in _all(made, snapshot, connection)]
+    with default.serving(library):
+        (volume,) = plugin.get_volumes()
+        _store(plugin.set_volume, volume, display_description="theirs", size=2, replication_status="enabled")
+        (found,) = plugin.get_snapshots()
+        _store(plugin.set_snapshot, found, display_description="theirs")
+        (attached,) = plugin.get_connections()
+        info: Any = attached._ovo.connection_info
+        changed = {**info["conn"], "data": {"target": "new"}}
+        _store(plugin.set_connection, attached, connection_info={**info, "conn": changed, "device": {"path": "/dev/x"}})
+    again = library.volume(made.id)
+    assert (again.description, again.size, again._ovo.replication_status) == ("theirs", 2, "enabled")
+    assert (again.name, again.metadata, again.created_at) == ("data", {"a": "b"}, made.created_at)
+    assert library.snapshot(snapshot.id).description == "theirs"
+    info = dict(library.store.get(records.Attachment, connection.id).connection_info)
+    assert (info["data"]["target"], info["device"]) == ("new", {"path": "/dev/x"})
+    for record in before:
+        with pytest.raises(errors.StaleRecord):
+            library.store.replace(record)
+
+
+def _store(store: Any, handle: Any, **values: Any) -> None:
+    handle._ovo._changed_fields = set()
+    for name, value in values.items():
+        setattr(handle._ovo, name, value)
+    handle._ovo._changed_fields = set(values)
+    store(_reread(handle))
+
+
 def _strip(plugin: Any, library: Library) -> None:
     """Remove the remainder from all stored objects."""
     with default.serving(library):

@@ -56,6 +56,23 @@ def test_the_file_is_for_its_owner_only(store: Store, tmp_path: Path) -> None:
     assert modes == dict.fromkeys(["metadata.db", "metadata.db-wal", "metadata.db-shm", "metadata.db.lock"], 0o600)
 
 
+def test_a_file_in_use_is_refused_under_each_of_its_names(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    link = tmp_path / "other" / "link.db"
+    link.symlink_to(tmp_path / "metadata.db")
+    with pytest.raises(ConfigurationError, match="is in use by another process"):
+        open_store("sql", {"url": f"sqlite:///{link}"}, state_dir=tmp_path)
+
+
+def test_an_undecodable_value_is_not_part_of_the_message(store: Store, tmp_path: Path) -> None:
+    store.add(volume("0001"))
+    with raw(tmp_path) as connection:
+        connection.execute("UPDATE volumes SET body = CAST(X'736563726574FF' AS TEXT)")
+    with pytest.raises(DriverError, match="Could not decode to UTF-8") as caught:
+        store.get(Volume, "0001")
+    assert "secret" not in str(caught.value)
+
+
 def test_a_relative_path_stays_that_of_the_directory_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
