@@ -54,10 +54,8 @@ def snapshot(store: Store, record: Snapshot, of: Volume) -> Any:
 
 def _without_lazy(versioned: Any, ids: Mapping[str, str]) -> Any:
     """The object, with None for related objects that it does not have, so that JSON contains them."""
-    missing = [name for name, id in ids.items() if not getattr(versioned, id)]
-    for name in missing:
-        setattr(versioned, name, None)
-    versioned.obj_reset_changes(missing)
+    attributes = vars(versioned)  # a property would convert the value and mark the field as changed
+    attributes.update({f"_obj_{name}": None for name, id in ids.items() if not attributes.get(f"_obj_{id}")})
     return versioned
 
 
