@@ -121,7 +121,9 @@ def _blaming(name: str) -> Iterator[None]:
         raise InvalidRequest(name, str(error)) from None
 
 
+@functools.cache
 def _fields(kind: type[Volume] | type[Snapshot]) -> Mapping[str, Any]:
+    """The fields of Cinder's class, which do not change. Loading an object from JSON asks for them a hundred times."""
     load_cinder()
     from cinder import objects
 
