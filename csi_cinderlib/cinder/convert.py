@@ -46,8 +46,10 @@ def volume_object(context: Any, work: Work, volume: Volume) -> Any:
 def _attachment_list(context: Any, attached: Iterable[rows.Row]) -> Any:
     from cinder import objects
 
-    attachments = objects.VolumeAttachmentList(context, objects=[attachment_object(context, row) for row in attached])
-    attachments.obj_reset_changes()
+    attachments = objects.VolumeAttachmentList(context)
+    if made := [attachment_object(context, row) for row in attached]:
+        attachments.objects = made
+    attachments._changed_fields.clear()  # `obj_reset_changes` would search the attachments, which are new
     return attachments
 
 

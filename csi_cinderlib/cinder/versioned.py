@@ -56,10 +56,8 @@ def snapshot(store: Store, record: Snapshot, of: Volume) -> Any:
 
 def _without_lazy(versioned: Any, ids: Mapping[str, str]) -> Any:
     """The object, with None for related objects that it does not have, so that JSON contains them."""
-    missing = [name for name, id in ids.items() if not getattr(versioned, id)]
-    for name in missing:
-        setattr(versioned, name, None)
-    versioned.obj_reset_changes(missing)
+    attributes = vars(versioned)  # a property would convert the value and mark the field as changed
+    attributes.update({f"_obj_{name}": None for name, id in ids.items() if not attributes.get(f"_obj_{id}")})
     return versioned
 
 
@@ -125,7 +123,9 @@ def _blaming(name: str) -> Iterator[None]:
         raise InvalidRequest(name, str(error)) from None
 
 
+@functools.cache
 def _fields(kind: type[Volume] | type[Snapshot]) -> Mapping[str, Any]:
+    """The fields of Cinder's class, which do not change. Loading an object from JSON asks for them a hundred times."""
     load_cinder()
     from cinder import objects
 

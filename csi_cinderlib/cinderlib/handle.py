@@ -114,11 +114,15 @@ class Object(Copyable, Generic[T]):
     def _make(self) -> Any:
         versioned_object = self._versioned()
         if self._outcome and "status" in versioned_object.fields:
-            versioned_object.status = self._outcome
-            versioned_object.deleted = self._outcome == "deleted"
-            versioned_object.deleted_at = self._deleted_at
-            versioned_object.obj_reset_changes(["status", "deleted", "deleted_at"])
+            self._mark(versioned_object)
         return versioned_object
+
+    def _mark(self, versioned_object: Any) -> None:
+        """Show the outcome on Cinder's object."""
+        shown = {"status": self._outcome, "deleted": self._outcome == "deleted", "deleted_at": self._deleted_at}
+        for name, value in shown.items():
+            setattr(versioned_object, name, value)
+        versioned_object._changed_fields.difference_update(shown)
 
     def _versioned(self) -> Any:
         raise NotImplementedError

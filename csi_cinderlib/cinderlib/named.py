@@ -115,7 +115,16 @@ class NamedObject(Object[N]):
     def _gone(self) -> None:
         """Show the object as deleted. A repeated deletion keeps the time of the first one."""
         self._deleted_at = self._deleted_at or times.utc_now()
-        self._take(self._record, "deleted")
+        shown = vars(self._object) if self._object is not None else {}
+        if not shown or any(shown.get(name) for name in _RELATED):
+            self._take(self._record, "deleted")
+        else:  # the record has not changed, so Cinder's object needs only the outcome
+            self._outcome = "deleted"
+            self._mark(self._object)
+
+
+_RELATED = ("_obj_volume_attachment", "_obj_snapshots")
+"""Attributes of Cinder's object with objects that a deleted one does not have."""
 
 
 def _remedy(record: Volume | Snapshot) -> str:

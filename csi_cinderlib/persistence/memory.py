@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from csi_cinderlib.errors import AlreadyExists, CorruptRecord, NotFound, StaleRecord
 from csi_cinderlib.model.making import replace
@@ -28,11 +29,17 @@ def open_store(options: Mapping[str, object], *, state_dir: Path, sealer: Sealer
 
 @dataclass(slots=True)
 class _Row:
-    """A row as in a database. The body is text, so that callers share no mutable mapping with the store."""
+    """A row as in a database. Each write and each read copies the content, so that callers share no mutable mapping with the store."""
 
     revision: str
     keys: Mapping[str, str]
-    body: str
+    content: str | Mapping[str, Any]
+    """The result of `codec.encode`; or text: of a record with unknown fields, which the codec does not copy, or from a document."""
+
+    @property
+    def body(self) -> str:
+        """The content as text."""
+        return self.content if isinstance(self.content, str) else json.dumps(self.content, separators=(",", ":"))
 
 
 @dataclass(slots=True)
@@ -43,22 +50,29 @@ class _Table:
     """Sorted ids by (field, value)."""
 
     def put(self, id: str, row: _Row) -> None:
-        self.drop(id)
+        before = self.rows.get(id)
+        if before is None:
+            insort(self.ids, id)
         self.rows[id] = row
-        insort(self.ids, id)
-        for key in row.keys.items():
-            insort(self.index.setdefault(key, []), id)
+        self._index(id, before.keys if before else EMPTY, row.keys)
 
     def drop(self, id: str) -> None:
         row = self.rows.pop(id, None)
-        if row is None:
-            return
-        del self.ids[bisect_left(self.ids, id)]
-        for key in row.keys.items():
-            same = self.index[key]
-            del same[bisect_left(same, id)]
-            if not same:
-                del self.index[key]
+        if row is not None:
+            del self.ids[bisect_left(self.ids, id)]
+            self._index(id, row.keys, EMPTY)
+
+    def _index(self, id: str, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+        """Move the id in the index, from its values before to those after."""
+        for key in before.items():
+            if after.get(key[0]) != key[1]:
+                same = self.index[key]
+                del same[bisect_left(same, id)]
+                if not same:
+                    del self.index[key]
+        for key in after.items():
+            if before.get(key[0]) != key[1]:
+                insort(self.index.setdefault(key, []), id)
 
     def find(self, where: Mapping[str, tuple[str, ...]]) -> list[str]:
         """Return sorted ids, starting with the most selective field."""
@@ -158,10 +172,13 @@ class MemoryStore:
         self._tables[kind].put(id, _Row(revision, keys, body))
 
     def _row(self, record: Record) -> _Row:
-        return _Row(record.revision, codec.keys(record), codec.to_text(record, self._sealer))
+        content = codec.to_text(record, self._sealer) if record.unknown else codec.encode(record, self._sealer)
+        return _Row(record.revision, codec.keys(record), content)
 
     def _record(self, kind: type[R], id: str, row: _Row) -> R:
-        return codec.from_text(kind, row.body, id=id, revision=row.revision, sealer=self._sealer)
+        if isinstance(row.content, str):
+            return codec.from_text(kind, row.content, id=id, revision=row.revision, sealer=self._sealer)
+        return codec.decode(kind, row.content, id=id, revision=row.revision, sealer=self._sealer)
 
     def _check_revision(self, record: Record) -> None:
         row = self._tables[type(record)].rows.get(record.id)

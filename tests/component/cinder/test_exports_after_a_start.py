@@ -335,7 +335,7 @@ def test_an_attachment_that_cannot_be_read_does_not_cut_off_another(
 ) -> None:
     [(volume, attachment)] = attached_before(make, store, 1)
     unreadable = store.add(replace(attachment, id="unreadable"))
-    store._tables[Attachment].rows[unreadable.id].body = "{"
+    store._tables[Attachment].rows[unreadable.id].content = "{"
     backend = make(driver=INTERRUPTED, walked=False)
     walk.released.set()
     assert exported(backend).exports == {volume.id}

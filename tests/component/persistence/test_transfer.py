@@ -153,7 +153,7 @@ def test_a_store_that_changes_meanwhile_gives_no_export(tmp_path: Path) -> None:
 
 
 def test_a_corrupt_record_stops_an_export_unless_it_may_be_left_out(full: MemoryStore, tmp_path: Path) -> None:
-    full._tables[Volume].rows[VOLUME.id].body = "{"
+    full._tables[Volume].rows[VOLUME.id].content = "{"
     with pytest.raises(CorruptRecord, match=VOLUME.id):
         export(full, tmp_path / "all")
     done = export(full, tmp_path / "all", skip_corrupt=True)

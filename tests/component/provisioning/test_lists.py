@@ -245,7 +245,7 @@ def test_an_unreadable_row_is_an_error_of_that_volume_alone(site: Site, tmp_path
 def spoil(store: Store, volume: Volume, state_dir: Path) -> None:
     """Overwrite the stored body, as a failing disk or a careless hand would."""
     if isinstance(store, MemoryStore):
-        store._tables[Volume].rows[volume.id].body = "{"
+        store._tables[Volume].rows[volume.id].content = "{"
         return
     with sqlite3.connect(state_dir / "metadata.db") as database:
         database.execute("UPDATE volumes SET body = '{' WHERE id = ?", (volume.id,))

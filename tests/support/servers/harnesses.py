@@ -73,12 +73,12 @@ class MemoryHarness(Harness):
         tables = self.kept._tables  # type: ignore[union-attr]  # what lies beneath
         for table_kind, table in tables.items():
             if kind_name(table_kind) == kind:
-                table.rows[id].body = "{]"
+                table.rows[id].content = "{]"
 
     def rename(self, kind: str, id: str, new_id: str) -> None:
         for table_kind, table in self.kept._tables.items():  # type: ignore[union-attr]  # as above
             if kind_name(table_kind) == kind:
-                table.rows[id].body = _renamed(table.rows[id].body, new_id)
+                table.rows[id].content = _renamed(table.rows[id].body, new_id)
 
     def contents(self) -> bytes:
         rows = [row.body for table in self.kept._tables.values() for row in table.rows.values()]  # type: ignore[union-attr]
