@@ -143,7 +143,8 @@ class PluginStore:
             return stored
         if failure is None:
             if read is not None and has_all(read, stored):  # the plugin has added values, which change the revision
-                return read
+                whole: R = read
+                return whole
             raise _LossError(self._name, stored, read)
         if before is None and read is not None:
             raise AlreadyExists(_kind(stored), stored.id) from failure
