@@ -121,13 +121,17 @@ def _blaming(name: str) -> Iterator[None]:
         raise InvalidRequest(name, str(error)) from None
 
 
-@functools.cache
 def _fields(kind: type[Volume] | type[Snapshot]) -> Mapping[str, Any]:
+    return _fields_of(kind.__name__)
+
+
+@functools.cache
+def _fields_of(name: str) -> Mapping[str, Any]:
     """The fields of Cinder's class, which do not change. Loading an object from JSON asks for them a hundred times."""
     load_cinder()
     from cinder import objects
 
-    fields: Mapping[str, Any] = getattr(objects, kind.__name__).fields
+    fields: Mapping[str, Any] = getattr(objects, name).fields
     return fields
 
 
