@@ -174,6 +174,18 @@ def test_a_failure_of_the_database_does_not_show_what_it_was_asked() -> None:
         library.close()
 
 
+def test_cinders_object_that_a_program_holds_shows_a_deletion_and_keeps_values_that_are_not_saved(
+    backend: Backend,
+) -> None:
+    volume = backend.create_volume(1)
+    held = volume._ovo
+    held.display_description = "not saved"
+    volume.delete()
+    assert volume._ovo is held
+    assert (held.status, held.deleted, held.deleted_at is not None) == ("deleted", True, True)
+    assert (held.display_description, held.obj_what_changed()) == ("not saved", {"display_description"})
+
+
 def test_a_volume_with_snapshots_or_connections_is_not_deleted(backend: Backend) -> None:
     volume = backend.create_volume(1)
     snapshot = volume.create_snapshot()
