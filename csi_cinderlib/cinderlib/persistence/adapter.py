@@ -138,7 +138,7 @@ class PluginStore:
             stored = self._shelf(stored).write(stored)
         except Exception as error:
             failure = error
-        read: R | None = self._shelf(stored).read(stored.id)
+        read = self._shelf(stored).read(stored.id)
         if read == stored:
             return stored
         if failure is None:

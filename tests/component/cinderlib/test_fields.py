@@ -330,17 +330,6 @@ def test_a_value_of_the_wrong_type_is_refused_with_its_name(fake: Backend, given
         fake.create_volume(1, **given)
 
 
-def test_a_volume_type_of_cinder_can_be_given_instead_of_its_specs(fake: Backend) -> None:
-    source = fake.create_volume(1, extra_specs={"a": "5"}, qos_specs={"d": "7"})
-    volume = fake.create_volume(1, volume_type=source.volume_type)
-    kind = volume.volume_type
-    assert (kind.extra_specs, kind.qos_specs.specs) == ({"a": "5"}, {"d": "7"})
-    assert volume.volume_type_id == volume.id
-    for given in ({"volume_type": "gold"}, {"volume_type": kind, "extra_specs": {"a": "6"}}):
-        with pytest.raises(InvalidRequest, match="volume_type: must"):
-            fake.create_volume(1, **given)
-
-
 @pytest.mark.parametrize(("given", "name"), [({}, None), ({"name": ""}, ""), ({"name": "n"}, "n")])
 def test_no_name_differs_from_an_empty_name(fake: Backend, library: Library, given: Any, name: str | None) -> None:
     volume = cinderlib.Volume(fake, **given)
