@@ -46,7 +46,7 @@ class _Finder(MetaPathFinder):
         name = PACKAGE + fullname.removeprefix(ALIAS)
         try:
             found = importlib.util.find_spec(name)
-        except ModuleNotFoundError:  # its parent is a package of somebody else
+        except ModuleNotFoundError:  # its parent is a package of another program
             return None
         return found and ModuleSpec(fullname, _Loader(name), is_package=found.submodule_search_locations is not None)
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from csi_cinderlib.cinder import versioned
-from csi_cinderlib.cinderlib import class_attributes, exception, fields, object_setup, restoring
+from csi_cinderlib.cinderlib import class_attributes, default, exception, fields, object_setup, restoring
 from csi_cinderlib.cinderlib.attributes import MaybeName
 from csi_cinderlib.cinderlib.copies import Copyable
 from csi_cinderlib.cinderlib.primitives import bare
@@ -68,7 +68,8 @@ class Object(Copyable, Generic[T]):
         self._deleted_at: datetime | None = None
         self._has_moved: bool = False
         """Whether the set-up has changed its store since this object was read or stored."""
-        library.objects.add(self)
+        if not default.is_serving():  # else it belongs to a persistence plugin
+            library.objects.add(self)
 
     if not TYPE_CHECKING:  # else the type checker accepts every name
 

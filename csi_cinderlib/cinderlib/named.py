@@ -37,7 +37,7 @@ class NamedObject(Object[N]):
         return str(self._ovo.name)
 
     def _primitive(self, without: Iterable[str] = ()) -> dict[str, Any]:
-        """With the note that an object of the same name belongs to somebody else, so that it is never deleted."""
+        """With the note that the object of the same name is not this one, so that it is never deleted."""
         primitive = super()._primitive(without)
         if self._record.name_taken:
             primitive["versioned_object.data"]["name_taken"] = self._record.name_taken

@@ -347,7 +347,7 @@ def _mode(data: Primitive) -> dict[str, Any]:
 
 
 def _state(data: Primitive) -> dict[str, Any]:
-    """A creation that was refused because of somebody else's object of the same name stays failed: that object is never touched."""
+    """A creation that was refused because of another object of the same name stays failed, and that object is never touched."""
     taken = str(data.get(_NAME_TAKEN) or "")
     return {"status": Status.ERROR if taken else Status.AVAILABLE, "name_taken": taken}
 

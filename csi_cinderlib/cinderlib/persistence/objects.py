@@ -87,11 +87,11 @@ def _handle(library: Library, record: Any) -> Any:
 
 
 def _well_formed(record: Any, host: str) -> Any:
-    """Without groups, which cinderlib lacks. A volume has no host until it is created; plugins expect one of cinderlib's form."""
+    """Without groups and taken names, which cinderlib lacks. A volume has no host until it is created, but plugins expect one."""
     if isinstance(record, records.Snapshot):
-        return replace(record, group_snapshot_id="")
+        return replace(record, group_snapshot_id="", name_taken="")
     if not isinstance(record, records.Volume):
         return record
     has_place = "@" in record.host and "#" in record.host
     place = record.host if has_place else f"{host}@{record.backend}#{record.pool or record.backend}"
-    return replace(record, group_id="", host=place)
+    return replace(record, group_id="", host=place, name_taken="")

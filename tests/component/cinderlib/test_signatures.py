@@ -55,6 +55,7 @@ ALLOWED = {
     "primitives.obj_to_primitive": f"{OF_CINDER}; {JSON}",
     "primitives.obj_from_primitive": f"{OF_CINDER}; {JSON}",
     "primitives.field_ovo_to_primitive": JSON,
+    "primitives.bare": JSON,
     **{f"primitives.{name}_to_primitive": f"{OF_OSLO}; {JSON}" for name in ("field", "iterable", "dict")},
     "primitives.wrap_to_primitive": OF_OSLO,
     "Object.backend": NAME,
