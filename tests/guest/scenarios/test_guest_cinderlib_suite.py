@@ -21,9 +21,9 @@ MORE: Mapping[str, Mapping[str, object]] = {"nfs": {"max_over_subscription_ratio
 _QCOW2 = "the driver would turn the volume into a qcow2 overlay, which cannot be attached as a device"
 FAILURES: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "nfs": {
-        "test_create_snapshot": ("Unsupported", _QCOW2),
-        "test_create_delete_snapshot": ("Unsupported", _QCOW2),
-        "test_create_volume_from_snapshot": ("Unsupported", _QCOW2),
+        "test_create_snapshot": ("InvalidConnectorProtocol", _QCOW2),
+        "test_create_delete_snapshot": ("InvalidConnectorProtocol", _QCOW2),
+        "test_create_volume_from_snapshot": ("InvalidConnectorProtocol", _QCOW2),
         "test_extend_attached": ("InvalidVolume", "Cinder's driver extends only detached volumes"),
     }
 }
