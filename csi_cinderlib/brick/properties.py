@@ -142,18 +142,22 @@ def _scaleio_client(device: Path) -> str:
     return str(uuid.UUID(bytes=bytes(answer[8:])))
 
 
-def _lightos_client(address: tuple[str, int]) -> str:
-    """`found` if LightOS's discovery client answers on this host."""
-    import http.client  # most hosts have no NVMe name and do not need it
+_STATUS_LINE_BYTES = 1024
+_SUCCESS = re.compile(rb"HTTP/1\.[01] 200\b")
 
-    connection = http.client.HTTPConnection(*address, timeout=_LIGHTOS_SECONDS)
+
+def _lightos_client(address: tuple[str, int]) -> str:
+    """`found` if LightOS's discovery client answers on this host. Without `http.client`, which takes 2 MB on every node."""
+    host, port = address
+    request = f"HEAD /metrics HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
     try:
-        connection.request("HEAD", "/metrics")
-        return "found" if connection.getresponse().status == http.client.OK else ""
-    except (OSError, http.client.HTTPException):
+        with socket.create_connection(address, timeout=_LIGHTOS_SECONDS) as client:
+            client.sendall(request.encode())
+            with client.makefile("rb") as answer:
+                status = answer.readline(_STATUS_LINE_BYTES)
+    except OSError:
         return ""
-    finally:
-        connection.close()
+    return "found" if _SUCCESS.match(status) else ""
 
 
 def _addresses() -> list[str]:

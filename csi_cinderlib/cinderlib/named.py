@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from csi_cinderlib.cinderlib import fields
+from csi_cinderlib.cinderlib.attributes import MaybeNone
 from csi_cinderlib.cinderlib.handle import Object, is_same, let_go, now
 from csi_cinderlib.errors import NotFound, PreconditionFailed
 from csi_cinderlib.model import times
@@ -19,8 +20,8 @@ class NamedObject(Object[N]):
     """An object with a user-defined name and description."""
 
     @property
-    def name(self) -> str | None:
-        """The user-defined name."""
+    def name(self) -> str | MaybeNone:
+        """The user-defined name; None if there is none."""
         if self._object is not None:
             shown: str | None = self._object.display_name
             return shown

@@ -61,6 +61,7 @@ ALLOWED = {
     "Object.backend": NAME,
     "ConnectionValues.device": NOT_NONE,
     "Connection.path": NOT_NONE,
+    "NamedObject.name": NOT_NONE,
     "VolumeType.qos_specs": NOT_NONE,
     "VolumeFields.volume_type": NOT_NONE,
     "Object.OVO_CLASS": OF_CINDER,
