@@ -17,7 +17,6 @@ def volume(vol: cl.Volume) -> None:
     vol.creaet()  # type: ignore[attr-defined]  # create
     vol.extend("2")  # type: ignore[arg-type]  # a number
     vol.display_name.upper()  # type: ignore[union-attr]  # a volume may have no name
-    vol.name.upper()  # type: ignore[union-attr]  # likewise
     vol.volume_type.extra_spec  # type: ignore[union-attr]  # extra_specs
     vol.clone(sise=3)  # type: ignore[call-arg]  # size
     vol.create_snapshot(metadata=["a"])  # type: ignore[arg-type]  # a dictionary
