@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from csi_cinderlib.backend.stats import DriverTraits
-from csi_cinderlib.cinder import conf, faults, green, option_check, reached, shares
+from csi_cinderlib.cinder import conf, faults, green, option_check, reached, share_copies, shares
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinder.work import Work, routed, working
 from csi_cinderlib.config import former
@@ -100,6 +100,10 @@ def construct(settings: BackendSettings, runtime: Runtime, section: str, *, is_e
     _gate(settings, type(instance), options)  # NetApp's class creates an object of another class
     if clones_at_source_size(instance):
         shares.clone_by_copy(instance)
+    if _definer(instance, "create_snapshot") == "NfsDriver":
+        share_copies.copy_snapshots(instance)
+    if _definer(instance, "extend_volume") == "NfsDriver":
+        share_copies.grow_in_use(instance)
     return instance
 
 
@@ -208,7 +212,6 @@ def empty_methods(driver: Any) -> frozenset[str]:
 def _takes_snapshots(driver: Any) -> bool:
     """False if each snapshot adds a qcow2 file on top of the volume (`remotefs`), which the kernel cannot attach."""
     return _definer(driver, "create_snapshot") not in {
-        "NfsDriver",
         "QuobyteDriver",
         "RemoteFSSnapDriver",
         "RemoteFSSnapDriverDistributed",
@@ -226,8 +229,8 @@ def clones_at_source_size(driver: Any) -> bool:
 
 
 def _refuses_growth_in_use(driver: Any) -> bool:
-    """Cinder's NFS driver refuses it (bug 1870367), but its report does not say so."""
-    return _definer(driver, "extend_volume") == "NfsDriver"
+    """Drivers that store files refuse it, but their reports do not say so."""
+    return _definer(driver, "extend_volume") in {"PowerStoreNFSDriver", "QuobyteDriver", "VmstoreNfsDriver"}
 
 
 def _definer(driver: Any, method: str) -> str:

@@ -46,8 +46,10 @@ def _clone(engine: Engine, work: Work, created: Any, source: Volume) -> Mapping[
     with engine.lock(f"{source.id}-delete_volume"):
         work.volumes[source.id] = source
         original = engine.volume_object(work, source)
+        if at_source := loading.clones_at_source_size(driver):
+            created.provider_location = original.provider_location  # the clean-up of a failed copy needs it
         update = engine.ask(work, driver.create_cloned_volume, created, original)
-    if loading.clones_at_source_size(driver) and created.size > original.size:
+    if at_source and created.size > original.size:
         created.update(update)  # includes the clone's location
         engine.call(work, driver.extend_volume, created, int(created.size))
     return update

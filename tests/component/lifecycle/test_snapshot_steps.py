@@ -44,7 +44,7 @@ def test_there_is_no_snapshot_of_what_is_not_whole(
 
 
 def test_a_driver_whose_snapshots_make_a_volume_unusable_takes_none(make: MakeBackend, store: ObservedStore) -> None:
-    backend = make(driver="tests.support.fakes.nothing.NfsDriver")
+    backend = make(driver="tests.support.fakes.nothing.RemoteFSSnapDriver")
     driver: Any = backend.driver
     volume = backend.create_volume(makers.volume())
     with pytest.raises(Unsupported, match="back end 'fake' cannot take snapshots"):

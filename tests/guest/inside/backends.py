@@ -33,7 +33,6 @@ OPTIONS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "nfs_mount_point_base": "/run/nfs-driver",
             "nas_secure_file_operations": "false",
             "nas_secure_file_permissions": "false",
-            "nfs_snapshot_support": "true",
         },
     ),
     "rbd": (

@@ -18,18 +18,6 @@ pytestmark = pytest.mark.guest("contract-thin")
 MORE: Mapping[str, Mapping[str, object]] = {"nfs": {"max_over_subscription_ratio": 100}}
 """The suite keeps a dozen sparse volumes, and the share of a guest is small."""
 
-_QCOW2 = "the driver would turn the volume into a qcow2 overlay, which cannot be attached as a device"
-FAILURES: Mapping[str, Mapping[str, tuple[str, str]]] = {
-    "nfs": {
-        "test_create_snapshot": ("InvalidConnectorProtocol", _QCOW2),
-        "test_create_delete_snapshot": ("InvalidConnectorProtocol", _QCOW2),
-        "test_create_volume_from_snapshot": ("InvalidConnectorProtocol", _QCOW2),
-        "test_extend_attached": ("InvalidVolume", "Cinder's driver extends only detached volumes"),
-    }
-}
-"""By back end: test to its exception and the reason. With cinderlib, no test that attaches a volume of NFS can pass: a file is not a
-device, and the suite asks lsblk for its size."""
-
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
@@ -49,13 +37,8 @@ def test_the_functional_suite_passes(
     before = Footprint.now()
     verdict = launch.run_functional([backend(name) for name in names], tmp_path, storage=storage)
     line = f"cinderlib's functional suite, {' and '.join(names)}, {storage}: {verdict.closing_line}"
-    expected = {
-        f"{launch.CLASS}.{test}_on_{name}": why for name in names for test, why in FAILURES.get(name, {}).items()
-    }
     record_property("closing line", line)
-    for test, (_, reason) in expected.items():
-        record_property("closing line", f"  expected failure of {test.rpartition('.')[2]}: {reason}")
-    assert verdict.exceptions == {test: exception for test, (exception, _) in expected.items()}, verdict.output
+    assert verdict.exceptions == {}, verdict.output
     assert len(verdict.outcomes) == launch.expected_number(len(names))
     unmount_shares()
     assert Footprint.now().left_since(before) == {}

@@ -294,13 +294,16 @@ class LocalDriver(NothingDriver):
 
 
 class NfsDriver(NothingDriver):
-    """Has the class name of Cinder's NFS driver (cinder/volume/drivers/nfs.py): its clones have the size of their source, and
-    its snapshots make a volume unusable."""
+    """Has the class name of Cinder's NFS driver (cinder/volume/drivers/nfs.py): its clones have the size of their source."""
 
     def create_cloned_volume(self, volume: Any, src_vref: Any) -> dict[str, Any]:
         update = super().create_cloned_volume(volume, src_vref)
         self.volumes[volume.id] = src_vref.size
         return update
+
+
+class RemoteFSSnapDriver(NothingDriver):
+    """Has the name of a class of Cinder's remotefs.py whose snapshots make a volume unusable."""
 
     def create_snapshot(self, snapshot: Any) -> dict[str, Any]:
         return super().create_snapshot(snapshot)
