@@ -71,8 +71,6 @@ def test_a_volume_is_attached_written_grown_cloned_and_deleted(backend: Backend)
 
 
 def test_a_snapshot_becomes_a_volume_with_what_was_there(backend: Backend) -> None:
-    if backend.id == "nfs":
-        pytest.skip("this driver's snapshots are not for volumes that a kernel attaches")
     volume = backend.create_volume(1)
     put(volume, b"before")
     snapshot = volume.create_snapshot("monday")
