@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -159,6 +162,54 @@ def test_an_exception_of_the_plugin_is_a_cause_and_a_write_that_had_its_effect_s
     with pytest.raises(errors.StoreUnavailable):
         library.store.add(records.Volume(id="w", backend="here", size=VOLUME.size))
     assert library.store.get(records.Volume, "v") == stored
+    library.close()
+
+
+class Waiting(memory.MemoryPersistence):
+    """Waits in `set_volume` for another thread that calls the library."""
+
+    patience = 0.2
+    library: Any = None
+    failure: BaseException | None = None
+
+    def set_volume(self, volume: Any) -> None:
+        if self.library is not None:
+            library, self.library = self.library, None
+            other = threading.Thread(target=self._call, args=(library,))
+            other.start()
+            other.join()
+        super().set_volume(volume)
+
+    def _call(self, library: Library) -> None:
+        try:
+            library.persistence.get_volumes()
+        except errors.StoreUnavailable as error:
+            self.failure = error
+
+
+def test_a_plugin_that_waits_for_another_threads_call_ends_with_an_error_in_that_thread() -> None:
+    plugin = Waiting()
+    library = Library(persistence_config={"storage": plugin})
+    plugin.library = library
+    stored = library.store.add(records.Volume(id="v", backend="here", size=VOLUME.size))
+    assert "the persistence plugin Waiting has been busy with `add` for 0.2 s" in str(plugin.failure)
+    assert library.store.get(records.Volume, "v") == stored
+    library.close()
+
+
+class Slow(memory.MemoryPersistence):
+    patience = 0.5
+
+    def get_volumes(self, *args: Any, **kwargs: Any) -> Any:
+        time.sleep(0.1)
+        return super().get_volumes(*args, **kwargs)
+
+
+def test_threads_wait_longer_than_that_for_the_calls_of_many_others() -> None:
+    library = Library(persistence_config={"storage": Slow()})
+    with ThreadPoolExecutor(16) as pool:
+        found = [pool.submit(library.store.page, records.Volume) for _ in range(16)]
+        assert [call.result().records for call in found] == [()] * 16
     library.close()
 
 
