@@ -263,16 +263,63 @@ class Keeping(memory.MemoryPersistence):
     """Keeps deleted objects, as the base class marks them."""
 
     def delete_volume(self, volume: Any) -> None:
-        base.PersistenceDriverBase.delete_volume(self, volume)
+        base.PersistenceDriverBase.delete_volume(self, self.volumes[volume.id])
+
+    def delete_snapshot(self, snapshot: Any) -> None:
+        base.PersistenceDriverBase.delete_snapshot(self, self.snapshots[snapshot.id])
+
+    def delete_connection(self, connection: Any) -> None:
+        base.PersistenceDriverBase.delete_connection(self, self.connections[connection.id])
 
 
-def test_an_object_that_the_plugin_has_marked_as_deleted_does_not_exist() -> None:
-    plugin = Keeping()
+class KeepingCinders(Keeping):
+    """Keeps Cinder's objects, and makes new objects of them."""
+
+    def get_volumes(self, *args: Any, **kwargs: Any) -> Any:
+        return [objects.Volume._load("here", kept._ovo) for kept in super().get_volumes(*args, **kwargs)]
+
+    def get_snapshots(self, *args: Any, **kwargs: Any) -> Any:
+        return [objects.Snapshot._load("here", kept._ovo, None) for kept in super().get_snapshots(*args, **kwargs)]
+
+    def get_connections(self, *args: Any, **kwargs: Any) -> Any:
+        return [objects.Connection._load("here", kept._ovo) for kept in super().get_connections(*args, **kwargs)]
+
+
+class KeepingColumns(Keeping):
+    """Keeps the fields, and passes them to the constructors."""
+
+    def get_volumes(self, *args: Any, **kwargs: Any) -> Any:
+        return [objects.Volume("here", **columns(kept)) for kept in super().get_volumes(*args, **kwargs)]
+
+    def get_snapshots(self, *args: Any, **kwargs: Any) -> Any:
+        return [objects.Snapshot(None, **columns(kept)) for kept in super().get_snapshots(*args, **kwargs)]
+
+    def get_connections(self, *args: Any, **kwargs: Any) -> Any:
+        found = super().get_connections(*args, **kwargs)
+        return [objects.Connection("here", **columns(kept)) for kept in found]
+
+
+def columns(kept: Any) -> dict[str, Any]:
+    known = [name for name in kept._ovo.fields if kept._ovo.obj_attr_is_set(name)]
+    related = ("snapshots", "volume_attachment", "volume_type", "volume", "glance_metadata")
+    return {name: getattr(kept._ovo, name) for name in known if name not in related}
+
+
+@pytest.mark.parametrize("storage", [Keeping, KeepingCinders, KeepingColumns])
+def test_an_object_that_the_plugin_has_marked_as_deleted_does_not_exist(storage: Any) -> None:
+    plugin = storage()
     library = Library(persistence_config={"storage": plugin})
     volume = library.backend("here", volume_driver=NOTHING).create_volume(1)
+    snapshot, connection = volume.create_snapshot("s"), volume.connect(CONNECTOR)
+    connection.disconnect()
+    snapshot.delete()
     volume.delete()
-    assert library.persistence.get_volumes() == library.persistence.get_volumes(volume_id=volume.id) == []
-    assert [kept.status for kept in plugin.volumes.values()] == ["deleted"]
+    found = library.persistence
+    assert found.get_volumes() == found.get_volumes(volume_id=volume.id) == []
+    assert not [*found.get_snapshots(), *found.get_connections()]
+    with default.serving(library):
+        assert [kept.status for kept in plugin.get_volumes()] == ["deleted"]
+        assert all(kept._ovo.deleted and kept._ovo.deleted_at for kept in plugin.get_volumes())
     library.close()
 
 
