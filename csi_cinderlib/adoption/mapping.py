@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.errors import BackendError, InvalidRequest
@@ -19,6 +19,7 @@ from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.records import (
     MULTIATTACH,
     OWN_KEYS,
+    REMAINDER,
     YES,
     Attachment,
     InitiatorData,
@@ -33,6 +34,7 @@ from csi_cinderlib.model.records import (
 from csi_cinderlib.model.size import GiB
 
 Columns = Mapping[str, Any]
+V = TypeVar("V")
 
 _GROUPED = ("group_id", "consistencygroup_id", "group_snapshot_id", "cgsnapshot_id")
 _WHOLE = ("available", "in-use", "")
@@ -82,7 +84,8 @@ def volume_record(columns: Columns, kind: VolumeType | None) -> Volume:
         updated = update_volume(record, _rest(columns))
     except BackendError as error:
         raise InvalidRequest("", str(error)) from None
-    return replace(updated, fields={**updated.fields, **_own(columns)})
+    admin_metadata = _without_remainder(updated.admin_metadata)
+    return replace(updated, admin_metadata=admin_metadata, fields={**updated.fields, **_own(columns)})
 
 
 def snapshot_record(columns: Columns, backend: str) -> Snapshot:
@@ -102,7 +105,8 @@ def snapshot_record(columns: Columns, backend: str) -> Snapshot:
         updated = update_snapshot(record, _rest(columns))
     except BackendError as error:
         raise InvalidRequest("", str(error)) from None
-    return replace(updated, fields={**updated.fields, **_own(columns)})
+    metadata = _without_remainder(updated.metadata)
+    return replace(updated, metadata=metadata, fields={**updated.fields, **_own(columns)})
 
 
 def attachment_record(columns: Columns, backend: str, *, block: bool) -> Attachment:
@@ -114,7 +118,7 @@ def attachment_record(columns: Columns, backend: str, *, block: bool) -> Attachm
     Raises:
         InvalidRequest: a value is missing, or its JSON cannot be read.
     """
-    info = _json(columns, "connection_info")
+    info = _without_remainder(_json(columns, "connection_info"))
     connector = _json(columns, "connector") or info.get("connector") or {}
     answer = info.get("conn") or ({key: info[key] for key in info if key != "connector"} if "data" in info else {})
     if not answer:
@@ -203,6 +207,11 @@ def _own(columns: Columns) -> dict[str, object]:
     if columns.get("bootable"):
         kept["bootable"] = True
     return kept
+
+
+def _without_remainder(values: Mapping[str, V]) -> dict[str, V]:
+    """Without the key that this program adds to the objects of a plugin. It describes the record that the object was made of."""
+    return {key: value for key, value in values.items() if key != REMAINDER}
 
 
 def _id(columns: Columns, name: str) -> str:

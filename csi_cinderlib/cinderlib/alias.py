@@ -6,19 +6,25 @@ import importlib
 import importlib.util
 import sys
 import types
-from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
+from collections.abc import Iterable, Sequence
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
+from importlib.metadata import Distribution, DistributionFinder
+from os import PathLike
+from pathlib import Path
 
 ALIAS = "cinderlib"
 PACKAGE = "csi_cinderlib.cinderlib"
+API_VERSION = "5.2.0"
+"""The version of cinderlib whose API this library has."""
 
 
 def install_as_cinderlib() -> None:
     """Let `import cinderlib`, and imports of its submodules, return this library. Call it before the first of these imports.
 
     Then programs and plugins written for cinderlib run unmodified: `cinderlib.objects` is `csi_cinderlib.cinderlib.objects`, the same
-    module. `python -m csi_cinderlib.cinderlib PROGRAM` does this and runs a program. A repeated call has no effect.
+    module. `importlib.metadata.version("cinderlib")` is then the version of cinderlib whose API this library has.
+    `python -m csi_cinderlib.cinderlib PROGRAM` does this and runs a program. A repeated call has no effect.
 
     Raises:
         RuntimeError: another package `cinderlib` is already imported.
@@ -35,8 +41,11 @@ def install_as_cinderlib() -> None:
         sys.meta_path.insert(0, _Finder())
 
 
-class _Finder(MetaPathFinder):
-    """Finds `cinderlib` and those of its submodules that this library has."""
+_ANY = DistributionFinder.Context()
+
+
+class _Finder(DistributionFinder):
+    """Finds `cinderlib`, those of its submodules that this library has, and its metadata."""
 
     def find_spec(
         self, fullname: str, _path: Sequence[str] | None = None, _target: types.ModuleType | None = None
@@ -49,6 +58,20 @@ class _Finder(MetaPathFinder):
         except ModuleNotFoundError:  # its parent is a package of another program
             return None
         return found and ModuleSpec(fullname, _Loader(name), is_package=found.submodule_search_locations is not None)
+
+    def find_distributions(self, context: DistributionFinder.Context = _ANY) -> Iterable[Distribution]:
+        """Only for its name: a list of all packages shows what is installed."""
+        return (_Metadata(),) if context.name == ALIAS else ()
+
+
+class _Metadata(Distribution):
+    """As of the installed cinderlib."""
+
+    def read_text(self, filename: str) -> str | None:
+        return f"Metadata-Version: 2.1\nName: {ALIAS}\nVersion: {API_VERSION}\n" if filename == "METADATA" else None
+
+    def locate_file(self, path: str | PathLike[str]) -> Path:
+        return Path(__file__).parent / path
 
 
 class _Loader(Loader):

@@ -56,6 +56,7 @@ class Connection(ConnectionValues):
         fields: dict[str, Any] = dict(kwargs)
         if restoring.is_stored(fields):
             self._begin(*restoring.restored(Attachment, backend or volume, fields), volume)
+            restoring.mark(self, fields)
             return
         given_id = str(fields.pop("volume_id", "") or "")
         volume_id = given_id if volume is None else volume.id

@@ -30,10 +30,10 @@ def abandon(value: object) -> None:
 
 def _before() -> None:
     held = contextlib.ExitStack()
+    _held.append(held)  # released also if a store cannot be held
     sessions = [library._opened for library in list(_libraries) if library._opened is not None]
     for session in {id(session.store): session for session in sessions}.values():  # two set-ups may share a store
         held.enter_context(session.still())
-    _held.append(held)
 
 
 def _in_parent() -> None:

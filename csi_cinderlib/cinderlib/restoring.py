@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import default
+from csi_cinderlib.model import records
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.types import Backend, Library
@@ -38,6 +39,31 @@ def restored(kind: type, backend: Any, fields: Mapping[str, Any]) -> tuple[Libra
     name = _name(backend) or _own_name(data)
     record = library.persistence.record(kind, data, name)
     return library, record, library.backends.get(name, name)
+
+
+def mark(handle: Any, fields: Mapping[str, Any]) -> None:
+    """Mark the object made of these fields as deleted if they say so: a plugin may keep deleted objects, and return them.
+
+    The status alone does not say so: it is that of a volume which still has snapshots on the storage.
+    """
+    versioned_object = fields.get(OVO)
+    given = fields if versioned_object is None else _set(versioned_object)
+    if _coerced("deleted", given):
+        handle._outcome = "deleted"
+        handle._deleted_at = _coerced("deleted_at", given)
+
+
+_MARKS = ("deleted", "deleted_at")
+
+
+def _set(versioned_object: Any) -> dict[str, Any]:
+    known = [name for name in _MARKS if name in versioned_object.fields and versioned_object.obj_attr_is_set(name)]
+    return {name: getattr(versioned_object, name) for name in known}
+
+
+def _coerced(name: str, given: Mapping[str, Any]) -> Any:
+    value = given.get(name)
+    return None if value is None else versioned.coerce(records.Volume, name, value)
 
 
 def _name(backend: Any) -> str:

@@ -38,6 +38,7 @@ class Snapshot(SnapshotFields, LazyVolumeAttr[records.Snapshot], NamedObject[rec
         if restoring.is_stored(given):
             NamedObject.__init__(self, *restoring.restored(records.Snapshot, backend or volume, given))
             self._volume = volume
+            restoring.mark(self, given)
             return
         if volume is None:
             raise InvalidRequest("volume", "must be set: the volume of which the snapshot is taken")

@@ -55,6 +55,7 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
         given: dict[str, Any] = dict(kwargs)
         if restoring.is_stored(given):
             self._begin(*restoring.restored(records.Volume, backend_or_vol, given))
+            restoring.mark(self, given)
             return
         if isinstance(backend_or_vol, Volume):
             given = {**arguments.like(backend_or_vol._with_unsaved()), **given}

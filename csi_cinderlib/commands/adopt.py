@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,7 +64,8 @@ def cinderlib(given: options.Given, url: str, write: bool, skip_problems: bool, 
 
     with progress.shown("reading the database"):
         rows, shown = tables.read(url)
-    return _adopt(given, database.content(rows), shown, write=write, skip_problems=skip_problems, into=into)
+    with _naming_into(into):
+        return _adopt(given, database.content(rows), shown, write=write, skip_problems=skip_problems, into=into)
 
 
 @command.command(
@@ -103,7 +105,21 @@ def ember(
             else reader.from_cluster(kubeconfig, namespace)
         )
     shown = "Ember-CSI's custom resources"
-    return _adopt(given, resources.content(items), shown, write=write, skip_problems=skip_problems, into=into)
+    with _naming_into(into):
+        return _adopt(given, resources.content(items), shown, write=write, skip_problems=skip_problems, into=into)
+
+
+@contextmanager
+def _naming_into(into: str) -> Iterator[None]:
+    """Name `--into` in errors about its URL, which is a setting of the store otherwise."""
+    from csi_cinderlib.persistence.sql.location import URL_KEY
+
+    try:
+        yield
+    except ConfigurationError as error:
+        if not into:
+            raise
+        raise error.renamed(lambda key: "--into" if key == URL_KEY else key) from error
 
 
 def _text(name: str) -> str:

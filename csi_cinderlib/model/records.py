@@ -36,6 +36,8 @@ EMPTY: Mapping[str, str] = _Nothing()
 NOTHING: Mapping[str, object] = _Nothing()
 OWN_KEYS = "csi-cinderlib."
 """Prefix of the ids of internal key-values; users of the library cannot see or change them."""
+REMAINDER = "csi-cinderlib"
+"""The key in objects of a persistence plugin of cinderlib with the values that these objects have no field for."""
 MULTIATTACH = "multiattach"
 """The extra spec of volumes that can be attached to several nodes; its value is YES."""
 YES = "<is> True"

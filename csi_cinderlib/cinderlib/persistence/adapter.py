@@ -8,7 +8,6 @@ attributes that it has set on it, is the base of each write.
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from csi_cinderlib.cinderlib import default
 from csi_cinderlib.cinderlib.persistence.remainder import differing, has_all
 from csi_cinderlib.cinderlib.persistence.shelves import Shelf, shelves
+from csi_cinderlib.cinderlib.persistence.turns import Turns
 from csi_cinderlib.errors import AlreadyExists, DriverError, NotFound, StaleRecord, StoreUnavailable
 from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import EMPTY, Attachment, Record, Snapshot, Volume
@@ -40,7 +40,7 @@ class PluginStore:
     def __init__(self, plugin: PersistenceDriverBase) -> None:
         self.plugin = plugin
         self.traits = Traits(durable=bool(plugin.durable), shared=bool(plugin.durable and plugin.shared))
-        self._lock = threading.RLock()
+        self._turns = Turns(self._name, plugin.patience)
         self._library: Library | None = None
         self._shelves: Mapping[type[Record], Shelf] = {}
 
@@ -51,7 +51,7 @@ class PluginStore:
 
     def still(self) -> AbstractContextManager[object]:
         """Held during a fork, so that the child gets a consistent copy."""
-        return self._lock
+        return self._turns.turn("fork")
 
     def add(self, record: R) -> R:
         stored = _copy(record, following(""))
@@ -122,7 +122,7 @@ class PluginStore:
     def _calling(self, call: str) -> Iterator[None]:
         if self._library is None:
             raise AssertionError("serve() must be called first")
-        with self._lock, default.serving(self._library):
+        with self._turns.turn(call), default.serving(self._library):
             try:
                 yield
             except DriverError:

@@ -35,6 +35,8 @@ class PersistenceDriverBase:
     shared: ClassVar[bool] = False
     """Whether several processes use the plugin's storage at the same time. The plugin must then keep key-values, because each
     process stores its heartbeat in one."""
+    patience: ClassVar[float] = 60.0
+    """How long a call of the plugin may take while other threads wait for it, in seconds. After that they raise StoreUnavailable."""
 
     def __init__(self, **kwargs: Any) -> None:
         pass

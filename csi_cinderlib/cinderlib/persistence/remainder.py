@@ -15,12 +15,11 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from csi_cinderlib.errors import CorruptRecord
-from csi_cinderlib.model.records import Attachment, Record, Snapshot, Volume
+from csi_cinderlib.model.records import REMAINDER, Attachment, Record, Snapshot, Volume
 from csi_cinderlib.persistence import codec
 
 R = TypeVar("R", Volume, Snapshot, Attachment)
 
-KEY = "csi-cinderlib"
 _PLACES: Mapping[type, str] = {Volume: "admin_metadata", Snapshot: "metadata", Attachment: "connection_info"}
 _ALWAYS = frozenset({"backend", "created_at"})
 """Stored although the object has them: a connection has no field for its back end, and a plugin may round the time."""
@@ -48,7 +47,7 @@ def remainder(record: R, converted: R) -> str:
 def with_remainder(record: R, text: str) -> R:
     """The record with the remainder inside a field that the object has."""
     place = _PLACES[type(record)]
-    values: dict[str, Any] = {place: {**getattr(record, place), KEY: text}}
+    values: dict[str, Any] = {place: {**getattr(record, place), REMAINDER: text}}
     return replace(record, **values)
 
 
@@ -56,7 +55,7 @@ def split(record: R) -> tuple[R, str | None]:
     """The record of an object without its remainder, and the remainder if there is one."""
     place = _PLACES[type(record)]
     values = dict(getattr(record, place))
-    text = values.pop(KEY, None)
+    text = values.pop(REMAINDER, None)
     changed: dict[str, Any] = {"revision": "", place: values}
     return replace(record, **changed), text
 
@@ -81,7 +80,7 @@ def completed(record: R) -> R:
         is_same = rest["object"] == _digest(_comparable(body))
         return whole if is_same else replace(whole, revision=checksum(whole))
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise CorruptRecord(codec.kind_name(kind), record.id, f"its value {KEY!r} is damaged") from None
+        raise CorruptRecord(codec.kind_name(kind), record.id, f"its value {REMAINDER!r} is damaged") from None
 
 
 def _merged(body: Mapping[str, Any], rest: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError
 
 from csi_cinderlib.errors import ConfigurationError
 from csi_cinderlib.persistence.plugins import check_options
+from csi_cinderlib.persistence.sql import url_arguments
 
 URL_KEY = "store.options.url"
 DRIVERS: Mapping[str, tuple[str, str]] = {
@@ -109,7 +110,9 @@ def _url(options: Mapping[str, object], state_dir: Path) -> URL:
         raise ConfigurationError(URL_KEY, "must name a file: use sqlite:////PATH, or the plugin 'memory'")
     if dialect != "sqlite" and not url.database:
         raise ConfigurationError(URL_KEY, f"must name a database: {dialect}://USER@HOST:PORT/DATABASE")
-    return url.set(drivername=f"{dialect}+{known}")
+    url = url.set(drivername=f"{dialect}+{known}")
+    url_arguments.check(url, URL_KEY)
+    return url
 
 
 def _with_password(url: URL, options: Mapping[str, object]) -> URL:

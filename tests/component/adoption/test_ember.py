@@ -82,6 +82,30 @@ def test_a_namespace_without_objects_is_named(tmp_path: Path, capsys: Capture) -
     assert "--namespace: namespace 'default' has no objects of ember-csi.io" in capsys.readouterr().err
 
 
+def test_the_key_that_this_program_adds_to_the_objects_of_a_plugin_is_not_adopted(tmp_path: Path) -> None:
+    changed = items()
+    for item in changed:
+        if item["kind"] != "KeyValue":
+            _add_key(item)
+    (tmp_path / "all.json").write_text(json.dumps({"items": changed}))
+    assert adopt(tmp_path / "new.db", str(tmp_path / "all.json")) == 0
+    found, snapshots, attachments, _ = contents(tmp_path / "new.db")
+    kept = [*(one.admin_metadata for one in found), *(one.metadata for one in snapshots)]
+    assert {key for one in kept for key in one} & {"csi-cinderlib", "other"} == {"other"}
+    assert not any("csi-cinderlib" in attachment.connection_info for attachment in attachments)
+    check(tmp_path / "new.db")
+
+
+def _add_key(item: dict[str, Any]) -> None:
+    content = json.loads(item["metadata"]["annotations"]["json"])
+    data = content["ovo"]["versioned_object.data"]
+    place = {"Volume": "admin_metadata", "Snapshot": "metadata", "Connection": "connection_info"}[item["kind"]]
+    data[place] = {**(data.get(place) or {}), "csi-cinderlib": "{}"}
+    if item["kind"] != "Connection":
+        data[place]["other"] = "kept"
+    item["metadata"]["annotations"]["json"] = json.dumps(content)
+
+
 def test_objects_that_say_they_are_deleted_are_left_out(tmp_path: Path, capsys: Capture) -> None:
     changed = items()
     annotations = next(item for item in changed if "failed extension" in str(item))["metadata"]["annotations"]

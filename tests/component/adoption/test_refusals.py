@@ -249,3 +249,21 @@ def test_a_wrong_password_is_named_without_the_password(
     assert "--url: " in message
     assert "password" in message
     assert "topsecret" not in message
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("mysql://u:secret@db/cinder?bogus=1", "--into: unknown argument 'bogus'"),
+        ("nonsense", "--into: must be a database URL"),
+        ("sqlite:////dev/null/new.db", "--into: cannot read /dev/null/new.db"),
+    ],
+)
+def test_a_wrong_url_of_the_target_is_named_by_its_option(
+    source: Path, capsys: Capture, url: str, problem: str
+) -> None:
+    assert main(["adopt", "cinderlib", "--url", f"sqlite:///{source}", "--into", url, "--write"]) == 2
+    printed = capsys.readouterr().err
+    assert problem in printed
+    assert "secret" not in printed
+    assert "store.options" not in printed

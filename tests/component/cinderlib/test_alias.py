@@ -49,6 +49,23 @@ else:
     )
 
 
+def test_the_version_of_cinderlib_is_that_of_the_api() -> None:
+    run(
+        "-c",
+        """
+from importlib import metadata
+import csi_cinderlib.cinderlib as ours
+before = sorted(found.metadata["Name"] for found in metadata.distributions())
+ours.install_as_cinderlib()
+assert metadata.version("cinderlib") == "5.2.0"
+assert metadata.metadata("cinderlib")["Name"] == "cinderlib"
+assert not metadata.distribution("cinderlib").entry_points
+assert metadata.version("csi-cinderlib") != "5.2.0"
+assert sorted(found.metadata["Name"] for found in metadata.distributions()) == before
+""",
+    )
+
+
 def test_it_is_refused_after_the_import_of_another_cinderlib(tmp_path: Path) -> None:
     (tmp_path / "cinderlib.py").touch()
     done = run(

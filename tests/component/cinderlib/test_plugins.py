@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -162,6 +165,54 @@ def test_an_exception_of_the_plugin_is_a_cause_and_a_write_that_had_its_effect_s
     library.close()
 
 
+class Waiting(memory.MemoryPersistence):
+    """Waits in `set_volume` for another thread that calls the library."""
+
+    patience = 0.2
+    library: Any = None
+    failure: BaseException | None = None
+
+    def set_volume(self, volume: Any) -> None:
+        if self.library is not None:
+            library, self.library = self.library, None
+            other = threading.Thread(target=self._call, args=(library,))
+            other.start()
+            other.join()
+        super().set_volume(volume)
+
+    def _call(self, library: Library) -> None:
+        try:
+            library.persistence.get_volumes()
+        except errors.StoreUnavailable as error:
+            self.failure = error
+
+
+def test_a_plugin_that_waits_for_another_threads_call_ends_with_an_error_in_that_thread() -> None:
+    plugin = Waiting()
+    library = Library(persistence_config={"storage": plugin})
+    plugin.library = library
+    stored = library.store.add(records.Volume(id="v", backend="here", size=VOLUME.size))
+    assert "the persistence plugin Waiting has been busy with `add` for 0.2 s" in str(plugin.failure)
+    assert library.store.get(records.Volume, "v") == stored
+    library.close()
+
+
+class Slow(memory.MemoryPersistence):
+    patience = 0.5
+
+    def get_volumes(self, *args: Any, **kwargs: Any) -> Any:
+        time.sleep(0.1)
+        return super().get_volumes(*args, **kwargs)
+
+
+def test_threads_wait_longer_than_that_for_the_calls_of_many_others() -> None:
+    library = Library(persistence_config={"storage": Slow()})
+    with ThreadPoolExecutor(16) as pool:
+        found = [pool.submit(library.store.page, records.Volume) for _ in range(16)]
+        assert [call.result().records for call in found] == [()] * 16
+    library.close()
+
+
 class WithoutKeyValues(memory.MemoryPersistence):
     set_key_value = base.PersistenceDriverBase.set_key_value
 
@@ -212,16 +263,63 @@ class Keeping(memory.MemoryPersistence):
     """Keeps deleted objects, as the base class marks them."""
 
     def delete_volume(self, volume: Any) -> None:
-        base.PersistenceDriverBase.delete_volume(self, volume)
+        base.PersistenceDriverBase.delete_volume(self, self.volumes[volume.id])
+
+    def delete_snapshot(self, snapshot: Any) -> None:
+        base.PersistenceDriverBase.delete_snapshot(self, self.snapshots[snapshot.id])
+
+    def delete_connection(self, connection: Any) -> None:
+        base.PersistenceDriverBase.delete_connection(self, self.connections[connection.id])
 
 
-def test_an_object_that_the_plugin_has_marked_as_deleted_does_not_exist() -> None:
-    plugin = Keeping()
+class KeepingCinders(Keeping):
+    """Keeps Cinder's objects, and makes new objects of them."""
+
+    def get_volumes(self, *args: Any, **kwargs: Any) -> Any:
+        return [objects.Volume._load("here", kept._ovo) for kept in super().get_volumes(*args, **kwargs)]
+
+    def get_snapshots(self, *args: Any, **kwargs: Any) -> Any:
+        return [objects.Snapshot._load("here", kept._ovo, None) for kept in super().get_snapshots(*args, **kwargs)]
+
+    def get_connections(self, *args: Any, **kwargs: Any) -> Any:
+        return [objects.Connection._load("here", kept._ovo) for kept in super().get_connections(*args, **kwargs)]
+
+
+class KeepingColumns(Keeping):
+    """Keeps the fields, and passes them to the constructors."""
+
+    def get_volumes(self, *args: Any, **kwargs: Any) -> Any:
+        return [objects.Volume("here", **columns(kept)) for kept in super().get_volumes(*args, **kwargs)]
+
+    def get_snapshots(self, *args: Any, **kwargs: Any) -> Any:
+        return [objects.Snapshot(None, **columns(kept)) for kept in super().get_snapshots(*args, **kwargs)]
+
+    def get_connections(self, *args: Any, **kwargs: Any) -> Any:
+        found = super().get_connections(*args, **kwargs)
+        return [objects.Connection("here", **columns(kept)) for kept in found]
+
+
+def columns(kept: Any) -> dict[str, Any]:
+    known = [name for name in kept._ovo.fields if kept._ovo.obj_attr_is_set(name)]
+    related = ("snapshots", "volume_attachment", "volume_type", "volume", "glance_metadata")
+    return {name: getattr(kept._ovo, name) for name in known if name not in related}
+
+
+@pytest.mark.parametrize("storage", [Keeping, KeepingCinders, KeepingColumns])
+def test_an_object_that_the_plugin_has_marked_as_deleted_does_not_exist(storage: Any) -> None:
+    plugin = storage()
     library = Library(persistence_config={"storage": plugin})
     volume = library.backend("here", volume_driver=NOTHING).create_volume(1)
+    snapshot, connection = volume.create_snapshot("s"), volume.connect(CONNECTOR)
+    connection.disconnect()
+    snapshot.delete()
     volume.delete()
-    assert library.persistence.get_volumes() == library.persistence.get_volumes(volume_id=volume.id) == []
-    assert [kept.status for kept in plugin.volumes.values()] == ["deleted"]
+    found = library.persistence
+    assert found.get_volumes() == found.get_volumes(volume_id=volume.id) == []
+    assert not [*found.get_snapshots(), *found.get_connections()]
+    with default.serving(library):
+        assert [kept.status for kept in plugin.get_volumes()] == ["deleted"]
+        assert all(kept._ovo.deleted and kept._ovo.deleted_at for kept in plugin.get_volumes())
     library.close()
 
 

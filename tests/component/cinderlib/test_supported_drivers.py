@@ -34,3 +34,8 @@ def test_for_people_all_values_are_text() -> None:
     assert all(isinstance(value, str) for one in options for value in one.values())
     with pytest.raises(ValueError, match="1 and 2"):
         list_supported_drivers(3)
+
+
+def test_warnings_of_the_drivers_libraries_are_not_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    list_supported_drivers()
+    assert capfd.readouterr().err == ""

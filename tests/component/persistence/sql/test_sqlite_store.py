@@ -49,6 +49,18 @@ def raw(state_dir: Path) -> Iterator[sqlite3.Connection]:
         connection.commit()
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:////x?timeout=5",
+        "postgresql://h/d?sslmode=require&connect_timeout=3&host=a:1&host=b:2",
+        "mysql://h/d?ssl_ca=/x&ssl_check_hostname=false&charset=utf8mb4&connect_timeout=3",
+    ],
+)
+def test_arguments_of_the_driver_are_accepted_in_the_url(url: str, tmp_path: Path) -> None:
+    assert locate({"url": url}, tmp_path).url.query
+
+
 def test_the_file_is_for_its_owner_only(store: Store, tmp_path: Path) -> None:
     store.add(volume("0001"))
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
@@ -343,6 +355,13 @@ def test_many_readers_and_writers_share_few_connections(store: Store) -> None:
         ({"url": "mysql://u:secret@h:port/d"}, "must be a database URL"),
         ({"url": "sqlite://"}, "must name a file"),
         ({"url": "sqlite:///:memory:"}, "must name a file"),
+        ({"url": "sqlite:////x?bogus=secret"}, "url: unknown argument 'bogus'; supported: cached_statements, "),
+        ({"url": "sqlite:////x?timeout=secret"}, "url: has an invalid value of the argument 'timeout'"),
+        ({"url": "postgresql://u:secret@h/d?ssl_mode=secret"}, "unknown argument 'ssl_mode'; did you mean 'sslmode'"),
+        ({"url": "mysql://u:secret@h/d?bogus=secret"}, "unknown argument 'bogus'"),
+        ({"url": "mariadb://u:secret@h/d?conect_timeout=3"}, "did you mean 'connect_timeout'"),
+        ({"url": "mysql://u:secret@h/d?connect_timeout=secret"}, "an invalid value of the argument 'connect_timeout'"),
+        ({"url": "mysql://u:secret@h/d?charset=a&charset=b"}, "has the argument 'charset' more than once"),
         ({"pool_size": 0}, "pool_size: must be a number of at least 1"),
         ({"pool_size": "many"}, "pool_size: must be a number"),
         ({"statement_timeout": True}, "statement_timeout: must be a number"),
