@@ -79,6 +79,10 @@ class Life(ABC, Generic[S, L, A]):
     def apply_answer(self, record: S, answer: A) -> S:
         """Return the record with the answer of the driver."""
 
+    def keep_ids(self, record: S, answer: A) -> S:
+        """Return the record with what the deletion of an object needs whose result could not be stored."""
+        return self.apply_answer(record, answer)
+
     @abstractmethod
     def delete_on_backend(self, record: S, *, was: S | None = None) -> None:
         """Call the driver to delete the object, or what exists of it. Objects that the driver cannot find are noted.
@@ -188,6 +192,25 @@ class Life(ABC, Generic[S, L, A]):
         except (NotFound, StaleRecord) as error:
             self._undo(record, error, answer)
             raise StaleRecord(noun(record), record.id) from error
+        except DriverError as error:
+            self._leave_created(record, answer, error)
+            raise
+
+    def _leave_created(self, record: S, answer: A, error: DriverError) -> None:
+        """Keep the record of an object whose answer could not be stored, with the answer if possible: deletion may need its ids.
+
+        The object is not deleted: if the store has only lost the acknowledgement, another call may use it already.
+        """
+        message = f"created, but the result could not be stored: {error}"
+
+        def failed(current: S) -> S:
+            self.ledger.check_own(current, Status.CREATING)
+            return replace(self.keep_ids(current, answer), status=Status.ERROR, message=message, owner="")
+
+        try:
+            change(self.store, record, failed)
+        except DriverError:
+            self.ledger.give_back(record, Status.ERROR, message)
 
     def finish(self, record: S, answer: A) -> S:
         """Store the result. Raises NotFound or StaleRecord if another process has taken over the record."""

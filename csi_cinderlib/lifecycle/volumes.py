@@ -13,7 +13,9 @@ from csi_cinderlib.errors import (
     BackendError,
     DriverError,
     InUse,
+    NotFound,
     OutOfRange,
+    StaleRecord,
     Unsupported,
 )
 from csi_cinderlib.lifecycle import lookup
@@ -167,7 +169,13 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
             grown = max(size, current.size)
             return replace(current, status=Status.AVAILABLE, size=grown, target_size=None, owner="", message="")
 
-        return change(self.store, record, finished)
+        try:
+            return change(self.store, record, finished)
+        except (NotFound, StaleRecord):
+            raise
+        except DriverError as error:  # stays EXTENDING: a copy of its recorded size would lose data
+            self.ledger.give_back(record, Status.EXTENDING, f"extended, but the result could not be stored: {error}")
+            raise
 
     def _look(self, record: Volume, attachments: tuple[Attachment, ...]) -> tuple[Volume, str]:
         """Return the record with its size on the back end, and why the size is unknown, or ""."""
