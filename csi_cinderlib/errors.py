@@ -247,12 +247,18 @@ class BackendBusy(OperationPending):
 
 
 class StaleRecord(OperationPending):
-    """The record changed since it was read; the caller reads it again."""
+    """The record changed since it was read; the caller reads it again.
 
-    def __init__(self, kind: str, id: str) -> None:
-        super().__init__(f"{kind} {id!r} was changed by another call; retry")
+    Args:
+        value: the name of the value that both calls changed, if known.
+    """
+
+    def __init__(self, kind: str, id: str, value: str = "") -> None:
+        remedy = f"which also changed {value}; call refresh(), and set it again" if value else "retry"
+        super().__init__(f"{kind} {id!r} was changed by another call" + (", " if value else "; ") + remedy)
         self.kind = kind
         self.id = id
+        self.value = value
 
 
 class PreconditionFailed(DriverError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import fields
-from csi_cinderlib.cinderlib.handle import now
+from csi_cinderlib.cinderlib.creations import now
 from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.model import records
 from csi_cinderlib.model.records import VolumeType

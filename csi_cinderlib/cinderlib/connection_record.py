@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from csi_cinderlib.backend.columns import plain
-from csi_cinderlib.cinderlib.handle import now
+from csi_cinderlib.cinderlib.creations import now
 from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.records import Attachment, Status, Volume

@@ -185,15 +185,18 @@ class ConnectionValues(ConnectionFields, LazyVolumeAttr[Attachment]):
 
     def _take(self, record: Attachment, outcome: str = "") -> None:
         """Set the record, and keep the unsaved values."""
+        base = (self._base or self._record) if self._unsaved() else None
         changed = connection_record.differences(self._record, self.connection_info)
         columns = super()._unsaved()
         connection_record.refill(self._info, connection_record.info(self._changed(record, changed)))
         super()._take(record, outcome)
         for name in columns.keys() & {*connection_record.COLUMNS, "attach_mode"}:
             setattr(self._object, name, columns[name])
+        self._base = base
 
     def _start_over(self) -> None:
         """Forget the unsaved values."""
+        self._base = None
         self._set_here = {}
         connection_record.refill(self.connection_info, connection_record.info(self._record))
         if self._object is not None:
