@@ -30,13 +30,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import copy
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+E = TypeVar("E", bound=BaseException)
 
 
-class DriverError(Exception):
-    """The base class of all exceptions that this package raises. They can be pickled, but lose their cause.
+class Restorable(Exception):
+    """An exception that can be copied and pickled, whatever the arguments of its constructor are.
+
+    The cause is lost. `resource`, an object of the library, stays with a copy in this process, and is lost in a pickle.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return restored, (type(self), self.args, without_process(self.__dict__))
+
+
+class DriverError(Restorable):
+    """The base class of all exceptions that this package raises.
 
     Attributes:
         name_exists: set by a creation if the back end may already have an object of that name.
@@ -44,14 +57,39 @@ class DriverError(Exception):
 
     name_exists = False
 
+
+class Local:
+    """A value of this process in the state of an exception: a copy has it, and a pickle has None instead."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (type(self), self.args, self.__dict__)
+        return type(None), ()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Local:
+        return Local(copy.deepcopy(self.value, memo))
 
 
-def _restored(kind: type[DriverError], args: tuple[Any, ...], attributes: dict[str, Any]) -> DriverError:
-    """Restore without the constructor, whose arguments differ between the classes."""
+def without_process(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of an exception, with a `resource` that a pickle omits."""
+    return {name: Local(value) if name == "resource" else value for name, value in attributes.items()}
+
+
+def restored(kind: type[E], args: tuple[Any, ...], attributes: Mapping[str, Any]) -> E:
+    """Restore an exception without its constructor, whose arguments differ between the classes."""
     error = kind.__new__(kind, *args)
-    error.__dict__.update(attributes)
+    error.args = args
+    return with_attributes(error, attributes)
+
+
+def with_attributes(error: E, attributes: Mapping[str, Any]) -> E:
+    """The exception with attributes from `without_process`."""
+    for name, value in attributes.items():
+        if name != "resource":
+            setattr(error, name, value)
+        elif isinstance(value, Local):
+            setattr(error, name, value.value)
     return error
 
 
@@ -209,12 +247,18 @@ class BackendBusy(OperationPending):
 
 
 class StaleRecord(OperationPending):
-    """The record changed since it was read; the caller reads it again."""
+    """The record changed since it was read; the caller reads it again.
 
-    def __init__(self, kind: str, id: str) -> None:
-        super().__init__(f"{kind} {id!r} was changed by another call; retry")
+    Args:
+        value: the name of the value that both calls changed, if known.
+    """
+
+    def __init__(self, kind: str, id: str, value: str = "") -> None:
+        remedy = f"which also changed {value}; call refresh(), and set it again" if value else "retry"
+        super().__init__(f"{kind} {id!r} was changed by another call" + (", " if value else "; ") + remedy)
         self.kind = kind
         self.id = id
+        self.value = value
 
 
 class PreconditionFailed(DriverError):

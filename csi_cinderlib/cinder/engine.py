@@ -107,12 +107,12 @@ class Engine:
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Hold a named Cinder lock, with the names used by its volume manager and drivers."""
+        """Hold a named Cinder lock, with the names used by its volume manager and drivers. Cinder requires ASCII."""
         from cinder import coordination
 
         with contextlib.ExitStack() as held:
             with faults.translated(self.name):
-                held.enter_context(coordination.COORDINATOR.get_lock(name))
+                held.enter_context(coordination.COORDINATOR.get_lock(name.encode("ascii", "backslashreplace").decode()))
             yield
 
     def turn(self, volume_id: str) -> threading.Lock:

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from csi_cinderlib.cinder import versioned
-from csi_cinderlib.cinderlib import fields
-from csi_cinderlib.cinderlib.handle import now
+from csi_cinderlib.cinderlib import checks, fields
+from csi_cinderlib.cinderlib.creations import now
 from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.model import records
 from csi_cinderlib.model.records import VolumeType
@@ -44,11 +44,12 @@ def like(record: records.Volume) -> dict[str, Any]:
 
 def volume_record(library: Library, backend: Backend, pool: str, kwargs: Mapping[str, Any]) -> records.Volume:
     """The record of a new volume. Raises InvalidRequest."""
+    pool = checks.text("pool_name", pool)
     kind = _type(kwargs)
     given = _given(records.Volume, {name: value for name, value in kwargs.items() if name not in _SPECS})
     created_at = given.pop("created_at", None)
     record = records.Volume(
-        id=str(given.pop("id", None) or uuid.uuid4()),
+        id=_id(given),
         backend=backend.id,
         pool=pool,
         host=f"{library.host}@{backend.id}#{pool}" if pool else "",
@@ -80,13 +81,18 @@ def snapshot_record(library: Library, volume: records.Volume, kwargs: Mapping[st
     given = _given(records.Snapshot, {**of_volume, **kwargs})
     created_at = given.pop("created_at", None)
     record = records.Snapshot(
-        id=str(given.pop("id", None) or uuid.uuid4()),
+        id=_id(given),
         backend=volume.backend,
         volume_id=volume.id,
         size=volume.size,
         created_at=fields.moment(created_at) or now(),
     )
     return fields.set_snapshot(record, {**given, **_tenant(library, given)})
+
+
+def _id(given: dict[str, Any]) -> str:
+    """Remove the id from the arguments, or make one."""
+    return checks.identity("id", given.pop("id", None) or uuid.uuid4())
 
 
 def _given(kind: type[records.Volume] | type[records.Snapshot], kwargs: Mapping[str, Any]) -> dict[str, Any]:

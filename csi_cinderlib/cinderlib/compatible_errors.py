@@ -26,8 +26,15 @@ class _Both:
         return True
 
     def __reduce__(self) -> tuple[Any, ...]:
-        kept = {name: value for name, value in vars(self).items() if name != "resource"}
-        return errors._restored, (_ours(type(self)), self.args, kept)
+        kept = errors.without_process(vars(self))
+        return _restored, (errors.Local(type(self)), _ours(type(self)), self.args, kept)
+
+
+def _restored(combined: errors.Local | None, ours: type[Exception], *state: Any) -> Exception:
+    """A copy has the class of the original; a pickle has ours, as the libraries may not be loadable where it is restored."""
+    kind: Any = ours if combined is None else combined.value
+    error: Exception = errors.restored(kind, *state)
+    return error
 
 
 def both(error: errors.DriverError, kinds: Kinds, values: Mapping[str, Any] | None = None) -> Exception:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from csi_cinderlib import brick
-from csi_cinderlib.cinderlib import connection_device, connection_record, default, exception, restoring
+from csi_cinderlib.cinderlib import checks, connection_device, connection_record, default, exception, restoring
 from csi_cinderlib.cinderlib.attributes import MaybeNone
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.connection_values import ConnectionValues
@@ -17,6 +17,7 @@ from csi_cinderlib.cinderlib.keywords import ConstructedConnection, NewConnectio
 from csi_cinderlib.cinderlib.results import JsonSource
 from csi_cinderlib.errors import NotFound, PreconditionFailed
 from csi_cinderlib.model import connection as connections
+from csi_cinderlib.model import records
 from csi_cinderlib.model.records import Attachment
 from csi_cinderlib.model.size import GiB, to_bytes
 from csi_cinderlib.persistence.iteration import walk
@@ -58,9 +59,12 @@ class Connection(ConnectionValues):
             self._begin(*restoring.restored(Attachment, backend or volume, fields), volume)
             restoring.mark(self, fields)
             return
-        given_id = str(fields.pop("volume_id", "") or "")
+        if volume is not None:
+            checks.check_object("volume", volume, records.Volume)
+        given_id = checks.optional_text("volume_id", fields.pop("volume_id", None)) or ""
         volume_id = given_id if volume is None else volume.id
-        loaded = default.loaded_backend(volume.backend if volume is not None and backend is None else backend or "")
+        wanted: Any = volume.backend if volume is not None and backend is None else backend
+        loaded = default.loaded_backend(wanted)
         with exception.about(None):
             record = connection_record.constructed(volume_id, loaded.id, fields, self.new_uuid())
         self._begin(loaded._library, record, loaded, volume)
@@ -72,6 +76,7 @@ class Connection(ConnectionValues):
     @classmethod
     def connect(cls, volume: Volume, connector: Mapping[str, object], **kwargs: Unpack[NewConnection]) -> Connection:
         """See `Volume.connect`."""
+        checks.check_object("volume", volume, records.Volume)
         return volume.connect(connector, **kwargs)
 
     @classmethod

@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from csi_cinderlib.backend.columns import plain
-from csi_cinderlib.cinderlib.handle import now
+from csi_cinderlib.cinderlib import checks
+from csi_cinderlib.cinderlib.creations import now
 from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.records import Attachment, Status, Volume
@@ -48,7 +49,7 @@ def new(volume: Volume, connector: Mapping[str, Any], fields: Mapping[str, Any],
     """
     _check_names(fields, _FIELDS)
     record = Attachment(
-        id=str(fields.get("id") or id),
+        id=checks.identity("id", fields.get("id") or id),
         volume_id=volume.id,
         backend=volume.backend,
         node_id=str(connector.get("host", "")),
@@ -70,7 +71,7 @@ def constructed(volume_id: str, backend: str, fields: Mapping[str, Any], id: str
     if not volume_id:
         raise InvalidRequest("volume", "is required to create a connection; pass the volume or its volume_id")
     record = Attachment(
-        id=str(fields.get("id") or id),
+        id=checks.identity("id", fields.get("id") or id),
         volume_id=volume_id,
         backend=backend,
         node_id="",

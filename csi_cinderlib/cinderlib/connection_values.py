@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from csi_cinderlib import brick
 from csi_cinderlib.cinder import versioned
-from csi_cinderlib.cinderlib import connection_record, exception
+from csi_cinderlib.cinderlib import checks, connection_record, exception
 from csi_cinderlib.cinderlib.attributes import ConnectionFields, MaybeNone
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
 from csi_cinderlib.cinderlib.results import Attached, ConnectionInfo, ConnectorProperties, Device
@@ -44,7 +44,7 @@ class ConnectionValues(ConnectionFields, LazyVolumeAttr[Attachment]):
     @connection_info.setter
     def connection_info(self, value: Mapping[str, object] | None) -> None:
         """Stored by `save`."""
-        connection_record.refill(self.connection_info, dict(value or {}))
+        connection_record.refill(self.connection_info, _dictionary("connection_info", value))
 
     def _part(self, name: str) -> dict[str, Any]:
         if not isinstance(self.connection_info.get(name), dict):
@@ -60,7 +60,7 @@ class ConnectionValues(ConnectionFields, LazyVolumeAttr[Attachment]):
     @conn_info.setter
     def conn_info(self, value: Mapping[str, object] | None) -> None:
         """Stored by `save`."""
-        self.connection_info["conn"] = dict(value or {})
+        self.connection_info["conn"] = _dictionary("conn_info", value)
 
     @property
     def connector_info(self) -> ConnectorProperties:
@@ -70,7 +70,7 @@ class ConnectionValues(ConnectionFields, LazyVolumeAttr[Attachment]):
     @connector_info.setter
     def connector_info(self, value: Mapping[str, object] | None) -> None:
         """Stored by `save`."""
-        self.connection_info["connector"] = dict(value or {})
+        self.connection_info["connector"] = _dictionary("connector_info", value)
 
     @property
     def device(self) -> Device | MaybeNone:
@@ -80,9 +80,10 @@ class ConnectionValues(ConnectionFields, LazyVolumeAttr[Attachment]):
     @device.setter
     def device(self, value: Mapping[str, object] | None) -> None:
         """Stored by `save`."""
+        device = _dictionary("device", value)
         self.connection_info.pop("device", None)
-        if value:
-            self._info["device"] = dict(value)
+        if device:
+            self._info["device"] = device
 
     @property
     def attach_mode(self) -> str:
@@ -185,15 +186,18 @@ class ConnectionValues(ConnectionFields, LazyVolumeAttr[Attachment]):
 
     def _take(self, record: Attachment, outcome: str = "") -> None:
         """Set the record, and keep the unsaved values."""
+        base = (self._base or self._record) if self._unsaved() else None
         changed = connection_record.differences(self._record, self.connection_info)
         columns = super()._unsaved()
         connection_record.refill(self._info, connection_record.info(self._changed(record, changed)))
         super()._take(record, outcome)
         for name in columns.keys() & {*connection_record.COLUMNS, "attach_mode"}:
             setattr(self._object, name, columns[name])
+        self._base = base
 
     def _start_over(self) -> None:
         """Forget the unsaved values."""
+        self._base = None
         self._set_here = {}
         connection_record.refill(self.connection_info, connection_record.info(self._record))
         if self._object is not None:
@@ -219,3 +223,7 @@ class ConnectionValues(ConnectionFields, LazyVolumeAttr[Attachment]):
         """Read the connection again, and its volume if loaded. Unsaved values are discarded."""
         self._start_over()
         super().refresh()
+
+
+def _dictionary(name: str, value: Mapping[str, object] | None) -> dict[str, Any]:
+    return {} if value is None else dict(checks.mapping(name, value))

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from csi_cinderlib.cinderlib import checks, compatible_errors
 from csi_cinderlib.concurrency import LateLock
+from csi_cinderlib.errors import NotFound
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.types import Backend, Library
@@ -141,9 +143,20 @@ def close() -> None:
             _library, _may_repeat = None, False
 
 
-def loaded_backend(name_or_backend: Backend | str) -> Backend:
-    """The back end itself, or the one of that name in the process-wide set-up. Raises KeyError."""
+def loaded_backend(name_or_backend: Backend | str, argument: str = "backend") -> Backend:
+    """The back end itself, or the one of that name in the process-wide set-up.
+
+    Raises:
+        KeyError: it is not loaded.
+        InvalidRequest: the value is of another type; names the argument.
+    """
     if isinstance(name_or_backend, str):
-        backend: Backend = library().backends[name_or_backend]
+        backend: Backend | None = library().backends.get(name_or_backend)
+        if backend is None:
+            raise compatible_errors.missing(
+                NotFound("back end", name_or_backend, "is not loaded; call Backend(...) first")
+            )
         return backend
+    if not isinstance(name_or_backend, _library_class._backend_class):
+        checks.refuse(argument, f"must be a back end or the name of one (got {name_or_backend!r})")
     return name_or_backend

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from csi_cinderlib import brick, errors
-from csi_cinderlib.cinderlib import compatible_errors
+from csi_cinderlib.cinderlib import compatible_errors, portable_errors
 from csi_cinderlib.cinderlib.compatible_errors import Kinds
 
 if TYPE_CHECKING:
@@ -65,14 +65,14 @@ def __dir__() -> list[str]:
     return [*_CINDERS, "InvalidPersistence", "NotLocal"]
 
 
-class InvalidPersistence(Exception):
+class InvalidPersistence(errors.Restorable):
     """`persistence_config` does not name a metadata store."""
 
     def __init__(self, name: object, remedy: str = "") -> None:
         super().__init__(f"Invalid persistence storage: {name}." + (f" {remedy}." if remedy else ""))
 
 
-class NotLocal(Exception):
+class NotLocal(errors.Restorable):
     """`detach` was called for a volume that this object has not attached to this host."""
 
     def __init__(self, name: str) -> None:
@@ -118,6 +118,7 @@ def about(resource: object, on_host: Callable[[], Kinds] = brick_error) -> Itera
     else:
         return
     failure.resource = resource  # type: ignore[attr-defined]  # part of the library's API
+    portable_errors.enable(type(failure))
     raise failure
 
 

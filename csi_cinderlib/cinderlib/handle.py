@@ -13,12 +13,13 @@ from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import class_attributes, default, exception, fields, object_setup, restoring
 from csi_cinderlib.cinderlib.attributes import MaybeName
 from csi_cinderlib.cinderlib.copies import Copyable
+from csi_cinderlib.cinderlib.creations import is_same
+from csi_cinderlib.cinderlib.merging import merged
 from csi_cinderlib.cinderlib.primitives import bare
 from csi_cinderlib.cinderlib.results import Json
 from csi_cinderlib.errors import AlreadyExists, DriverError, InvalidRequest, NotFound, OperationPending
-from csi_cinderlib.model import times
 from csi_cinderlib.model.making import replace
-from csi_cinderlib.model.records import Attachment, Snapshot, Volume
+from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
 from csi_cinderlib.persistence.optimistic import change
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ _FORWARDED = frozenset(
     "_name_id _context _changed_fields _convert_connection_info_to_db_format _convert_connector_to_db_format".split()
 )
 """Attributes of Cinder's object with an underscore that programs and persistence plugins use."""
-_SECONDS, _NO_FRACTION = len("2026-01-31T12:34:56"), ".000000Z"
 _SET_BY_OPERATIONS = frozenset({*fields.RESULTS, "deleted", "deleted_at"})
 
 
@@ -64,6 +64,8 @@ class Object(Copyable, Generic[T]):
         self._record: T = record
         self._backend: Backend | str = backend
         self._object: Any = None
+        self._base: T | None = None
+        """The record on which the values were set that are not stored yet, if it is older than `_record`."""
         self._outcome: str = ""
         self._deleted_at: datetime | None = None
         self._has_moved: bool = False
@@ -162,6 +164,7 @@ class Object(Copyable, Generic[T]):
         Values that were set on Cinder's object and are not stored yet stay, except those that an operation sets.
         """
         unsaved = self._unsaved_fields() if self._object is not None else ()
+        self._base = (self._base or self._record) if unsaved else None
         self._record, self._outcome = record, outcome
         self._show(unsaved)
 
@@ -201,9 +204,16 @@ class Object(Copyable, Generic[T]):
         if self._outcome or record.revision != self._record.revision:
             self._take(record)
         if unsaved := self._stored_first():
-            record = change(self._library.store, record, lambda current: self._changed(current, unsaved))
+            record = self._store_changes(record, unsaved)
             self._saved(record, unsaved)
         return record
+
+    def _store_changes(self, stored: T, unsaved: Mapping[str, Any]) -> T:
+        """Store these values, and keep concurrent changes of others. Raises StaleRecord if one was changed differently."""
+        return change(self._library.store, stored, lambda current: self._with_changes(current, unsaved))
+
+    def _with_changes(self, stored: T, unsaved: Mapping[str, Any]) -> T:
+        return merged(self._base or self._record, self._changed(stored, unsaved), stored)
 
     def _stored_first(self) -> dict[str, Any]:
         """The values that an operation stores before it begins, as the operations of cinderlib do."""
@@ -277,9 +287,9 @@ class Object(Copyable, Generic[T]):
             VolumeNotFound, SnapshotNotFound, ConnectionNotFound: the record was deleted.
         """
         with exception.about(self):
-            unsaved, store = self._unsaved(), self._library.store
+            unsaved = self._unsaved()
             if (stored := self._to_change()) is not None:
-                saved = change(store, stored, lambda record: self._changed(record, unsaved))
+                saved = self._store_changes(stored, unsaved)
             else:
                 self._refuse_deleted()
                 saved = self._put(self._changed(self._record, unsaved))
@@ -299,6 +309,7 @@ class Object(Copyable, Generic[T]):
         """Set the record that contains these values. Those that were set in the meantime, by another thread, stay unsaved."""
         now = self._unsaved()
         since = {name for name, value in now.items() if name not in stored or stored[name] != value}
+        self._base = (self._base or self._record) if since else None
         self._record, self._outcome, self._has_moved = record, "", False
         self._show(since)
         self._tell_others(record)
@@ -316,6 +327,7 @@ class Object(Copyable, Generic[T]):
         with exception.about(self):
             record = self._library.store.get(type(self._record), self.id)
             self._show()
+            self._base = None
             self._take(record)
 
     # --- JSON
@@ -375,25 +387,14 @@ def let_go(library: Library, record: T) -> T | None:
         stored = library.store.get(type(record), record.id)
         if not is_same(stored, record):
             return None
-        return change(
-            library.store,
-            stored,
-            lambda current: replace(current, owner="") if current.owner == library.owner else current,
-        )
+        return change(library.store, stored, lambda current: _released(current, library.owner))
     except DriverError:
         return None
 
 
-def is_same(stored: T, record: T) -> bool:
-    """Whether both are from the same creation. An id may be reused; the creation time in microseconds differs then.
-
-    JSON and databases of cinderlib may contain the time in seconds only, or no time.
-    """
-    ours, theirs = stored.created_at, record.created_at
-    if ours == theirs or not ours or not theirs:
-        return True
-    return (ours.endswith(_NO_FRACTION) or theirs.endswith(_NO_FRACTION)) and ours[:_SECONDS] == theirs[:_SECONDS]
-
-
-def now() -> str:
-    return times.stamp(times.utc_now())
+def _released(record: T, owner: str) -> T:
+    """A creation that failed is in ERROR even if its failure could not be stored: CREATING without an owner has not begun."""
+    if record.owner != owner:
+        return record
+    status = Status.ERROR if record.status is Status.CREATING else record.status
+    return replace(record, owner="", status=status)

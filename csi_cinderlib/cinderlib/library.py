@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from csi_cinderlib.cinder.runtime import Runtime
-from csi_cinderlib.cinderlib import default, exception, forks, persistence, references, serialization, state
+from csi_cinderlib.cinderlib import checks, default, exception, forks, persistence, references, serialization, state
 from csi_cinderlib.cinderlib.backends import Backend
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.current_store import CurrentStore
@@ -29,7 +29,6 @@ from csi_cinderlib.cinderlib.volume import Volume
 from csi_cinderlib.concurrency import Gate
 from csi_cinderlib.errors import NotFound
 from csi_cinderlib.model import records
-from csi_cinderlib.model.records import Attachment
 
 if TYPE_CHECKING:
     from csi_cinderlib.brick import Initiator
@@ -94,7 +93,7 @@ class Library:
         self._started: list[Backend] = []
         """The back ends to stop at the end, even if the program has removed them from `backends`."""
         self._is_named = state_dir is not None
-        self._directory = state.made(Path(state_dir)) if state_dir else state.make_directory()
+        self._directory = state.made(state_dir) if state_dir else state.make_directory()
         self._share(self._shared_by_drivers(file_locks_path, host, cinder_config_params))
         self._make_locks()
         self.store = CurrentStore(lambda: self._session.store)
@@ -127,13 +126,13 @@ class Library:
         root_helper: str,
     ) -> None:
         """The options that may change while back ends are loaded."""
-        self.project_id = project_id or DEFAULT_PROJECT_ID
-        self.user_id = user_id or DEFAULT_USER_ID
+        self.project_id = checks.optional_text("project_id", project_id) or DEFAULT_PROJECT_ID
+        self.user_id = checks.optional_text("user_id", user_id) or DEFAULT_USER_ID
         self.fail_on_missing_backend = fail_on_missing_backend
         self.output_all_backend_info = output_all_backend_info
         self.non_uuid_ids = non_uuid_ids
         self.ensure_exports = ensure_exports
-        self._root_helper = root_helper
+        self._root_helper = checks.optional_text("root_helper", root_helper) or ""
 
     def _share(self, options: Mapping[str, Any]) -> None:
         """The options that all drivers share, and that may not change while back ends are loaded."""
@@ -144,8 +143,9 @@ class Library:
     def _shared_by_drivers(
         self, file_locks_path: str | None, host: str | None, cinder_options: Mapping[str, Any]
     ) -> dict[str, Any]:
-        locks = state.made(Path(file_locks_path), "file_locks_path") if file_locks_path else None
-        return {"file_locks_path": locks, "host": host or self.host_name, **cinder_options}
+        locks = state.made(file_locks_path, "file_locks_path") if file_locks_path else None
+        host = checks.optional_text("host", host) or self.host_name
+        return {"file_locks_path": locks, "host": host, **cinder_options}
 
     def set_up_again(
         self,
@@ -225,6 +225,7 @@ class Library:
 
     def backend_as(self, cls: type[Backend], name: str, cfg: Mapping[str, Any]) -> Backend:
         """As `cls(...)`, for a class derived from `Backend`. A known back end keeps its class."""
+        name = checks.text("volume_backend_name", name)
         with self._setting_up(name):
             known = self.backends.get(name)
             if known is None:
@@ -297,17 +298,17 @@ class Library:
     def volume(self, id: str) -> Volume:
         """Raises VolumeNotFound."""
         with exception.about(self):
-            return self.handles.find_volume(id)
+            return self.handles.find_volume(checks.text("volume_id", id))
 
     def snapshot(self, id: str) -> Snapshot:
         """Raises SnapshotNotFound."""
         with exception.about(self):
-            return self.handles.snapshot(self.store.get(records.Snapshot, id))
+            return self.handles.snapshot(self.store.get(records.Snapshot, checks.text("snapshot_id", id)))
 
     def connection(self, id: str) -> Connection:
         """Raises ConnectionNotFound."""
         with exception.about(self):
-            return self.handles.connection(self.store.get(Attachment, id))
+            return self.handles.connection(self.store.get(records.Attachment, checks.text("connection_id", id)))
 
     @contextlib.contextmanager
     def busy(self, volume_id: str) -> Iterator[None]:

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from csi_cinderlib.cinder import versioned
-from csi_cinderlib.cinderlib import arguments, default, exception, fields, restoring
+from csi_cinderlib.cinderlib import arguments, checks, default, exception, fields, restoring
 from csi_cinderlib.cinderlib.attributes import SnapshotFields
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.keywords import CopiedVolume, SnapshotArguments
 from csi_cinderlib.cinderlib.lazy_volume import LazyVolumeAttr
 from csi_cinderlib.cinderlib.named import NamedObject
 from csi_cinderlib.cinderlib.results import JsonSource
-from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.model import records
 
 if TYPE_CHECKING:
@@ -41,7 +40,8 @@ class Snapshot(SnapshotFields, LazyVolumeAttr[records.Snapshot], NamedObject[rec
             restoring.mark(self, given)
             return
         if volume is None:
-            raise InvalidRequest("volume", "must be set: the volume of which the snapshot is taken")
+            checks.refuse("volume", "must be set: the volume of which the snapshot is taken")
+        checks.check_object("volume", volume, records.Volume)
         _check_backend(volume, backend)
         with exception.about(None):
             record = arguments.snapshot_record(volume._library, volume._with_unsaved(), given)

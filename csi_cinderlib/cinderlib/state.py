@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from csi_cinderlib.cinderlib import checks
 from csi_cinderlib.errors import ConfigurationError
 
 VARIABLE = "CINDERLIB_LIBRARY_STATE_DIR"
@@ -20,12 +21,14 @@ def make_directory() -> Path:
     return made(_default())
 
 
-def made(path: Path, option: str = "state_dir") -> Path:
+def made(directory: Path | str, option: str = "state_dir") -> Path:
     """The directory, created if missing.
 
     Raises:
+        InvalidRequest: it is not a path; names the option.
         ConfigurationError: it cannot be created; names the option.
     """
+    path = checks.path(option, directory)
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:

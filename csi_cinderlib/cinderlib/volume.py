@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from csi_cinderlib import brick
 from csi_cinderlib.cinder import rows, versioned
-from csi_cinderlib.cinderlib import arguments, connection_record, default, exception, fields, restoring
+from csi_cinderlib.cinderlib import arguments, checks, connection_record, default, exception, fields, restoring
 from csi_cinderlib.cinderlib.attributes import VolumeFields
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.connection import Connection
@@ -61,7 +61,7 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
             given = {**arguments.like(backend_or_vol._with_unsaved()), **given}
             pool_name = pool_name or backend_or_vol._record.pool
             backend_or_vol = default.loaded_backend(backend_or_vol.backend)
-        backend = default.loaded_backend(backend_or_vol)
+        backend = default.loaded_backend(backend_or_vol, "backend_or_vol")
         with exception.about(None):
             record = arguments.volume_record(backend._library, backend, pool_name or "", given)
         self._begin(backend._library, record, backend)
@@ -274,6 +274,7 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
 
     def revert_to_snapshot(self, snapshot: Snapshot) -> None:
         """Revert the volume to its snapshot. It must not be attached. Not part of cinderlib."""
+        checks.check_object("snapshot", snapshot, records.Snapshot)
         with exception.about(self), self._library.busy(self.id):
             self._wrote(self._core.revert_volume(self._current(), snapshot._current()))
 
@@ -296,6 +297,7 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
         Raises:
             InvalidRequest: a field is not supported.
         """
+        checks.mapping("connector_dict", connector_dict)
         with exception.about(self), self._library.busy(self.id):
             wanted = connection_record.new(self._record, connector_dict, ovo_fields, Connection.new_uuid())
             try:
@@ -313,6 +315,7 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
 
     def disconnect(self, connection: Connection, force: bool = False) -> None:
         """Disconnect the volume from that host; the export ends with the last connection."""
+        checks.check_object("connection", connection, Attachment)
         connection.disconnect(force)
 
     def _disconnected(self, connection: Connection) -> None:

@@ -130,6 +130,10 @@ class Attachments:
         except (NotFound, StaleRecord) as error:
             self._undo(record, error)
             raise StaleRecord("attachment", record.id) from error
+        except DriverError as error:  # if only the acknowledgement was lost, the node may use the mapping already
+            message = f"connected, but the result could not be stored: {error}"
+            self.ledger.give_back(record, Status.ERROR, message, owner=record.owner)
+            raise
 
     def _export(self, volume: Volume, record: Attachment, attachments: tuple[Attachment, ...]) -> Volume:
         """Store the export before the node gets access: its removal needs this data."""

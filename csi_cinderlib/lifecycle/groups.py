@@ -142,6 +142,9 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
         kept = {key: value for key, value in answer.columns.items() if key not in ("id", "status")}
         return _without_ids(replace(record, fields={**record.fields, **kept}))
 
+    def keep_ids(self, record: GroupSnapshot, answer: Answer) -> GroupSnapshot:  # noqa: ARG002  # `_keep_ids` has stored them
+        return record
+
     def finish(self, record: GroupSnapshot, answer: Answer) -> GroupSnapshot:
         for member in answer.members:  # raises NotFound if another process has removed one
             blank = lookup.is_blank(self.store, Source(SourceKind.VOLUME, member.volume_id))

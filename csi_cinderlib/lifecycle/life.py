@@ -79,6 +79,10 @@ class Life(ABC, Generic[S, L, A]):
     def apply_answer(self, record: S, answer: A) -> S:
         """Return the record with the answer of the driver."""
 
+    def keep_ids(self, record: S, answer: A) -> S:
+        """Return the record with what the deletion of an object needs whose result could not be stored."""
+        return self.apply_answer(record, answer)
+
     @abstractmethod
     def delete_on_backend(self, record: S, *, was: S | None = None) -> None:
         """Call the driver to delete the object, or what exists of it. Objects that the driver cannot find are noted.
@@ -113,6 +117,15 @@ class Life(ABC, Generic[S, L, A]):
         """Return the record with the intent to create it."""
         now = record.created_at or self.ledger.now()
         return replace(record, status=Status.CREATING, owner=self.ledger.owner, created_at=now)
+
+    def store_intent(self, prepared: S) -> S:
+        """Store the intent of `prepare` as a new record. A record with a revision was only saved, and becomes the intent.
+
+        Raises:
+            AlreadyExists: there is a record with the id.
+            NotFound, StaleRecord: the saved record was removed or changed.
+        """
+        return self.store.replace(prepared) if prepared.revision else self.store.add(prepared)
 
     def create_intended(self, record: S) -> S:
         """Create the object after its intent was stored, and store the answer of the driver."""
@@ -188,6 +201,25 @@ class Life(ABC, Generic[S, L, A]):
         except (NotFound, StaleRecord) as error:
             self._undo(record, error, answer)
             raise StaleRecord(noun(record), record.id) from error
+        except DriverError as error:
+            self._leave_created(record, answer, error)
+            raise
+
+    def _leave_created(self, record: S, answer: A, error: DriverError) -> None:
+        """Keep the record of an object whose answer could not be stored, with the answer if possible: deletion may need its ids.
+
+        The object is not deleted: if the store has only lost the acknowledgement, another call may use it already.
+        """
+        message = f"created, but the result could not be stored: {error}"
+
+        def failed(current: S) -> S:
+            self.ledger.check_own(current, Status.CREATING)
+            return replace(self.keep_ids(current, answer), status=Status.ERROR, message=message, owner="")
+
+        try:
+            change(self.store, record, failed)
+        except DriverError:
+            self.ledger.give_back(record, Status.ERROR, message)
 
     def finish(self, record: S, answer: A) -> S:
         """Store the result. Raises NotFound or StaleRecord if another process has taken over the record."""

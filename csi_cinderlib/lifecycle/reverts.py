@@ -54,10 +54,10 @@ def _revert(ledger: Ledger, driver: Driver, record: Volume, snapshot: Snapshot) 
         _refuse_attached(ledger, record)
         message = record.message  # also if the driver fails: its effect is unknown
         driver.revert_volume(record, snapshot)
+        return change(ledger.store, record, lambda current: replace(current, owner="", message=""))
     except BaseException:
         ledger.give_back(record, record.status, message)
         raise
-    return change(ledger.store, record, lambda current: replace(current, owner="", message=""))
 
 
 def _refuse_attached(ledger: Ledger, record: Volume) -> None:

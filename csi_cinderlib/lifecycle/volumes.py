@@ -13,7 +13,9 @@ from csi_cinderlib.errors import (
     BackendError,
     DriverError,
     InUse,
+    NotFound,
     OutOfRange,
+    StaleRecord,
     Unsupported,
 )
 from csi_cinderlib.lifecycle import lookup
@@ -48,7 +50,7 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         self._leave_file_alone(
             record
         )  # before the record exists: a retry with a record would treat the file as its own
-        return self.create_intended(self.store.add(record))
+        return self.create_intended(self.store_intent(record))
 
     def _check_source(self, record: Volume, source: Source) -> None:
         """Raises before a record is stored if the source cannot be copied or is too large."""
@@ -75,7 +77,7 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
     def _leave_file_alone(self, record: Volume) -> None:
         """Raises NameTaken if the file of another volume would be overwritten, AlreadyExists if the file belongs to a known volume."""
         if self._traits().overwrites_files and (path := self.driver.find_file(record)):
-            if not record.name_taken and lookup.find(self.store, Volume, record.id):
+            if not (record.name_taken or record.revision) and lookup.find(self.store, Volume, record.id):
                 raise AlreadyExists("volume", record.id)
             raise self.ledger.leave_alone(record, BackendError(self.driver.name, f"{path} exists"))
 
@@ -167,7 +169,13 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
             grown = max(size, current.size)
             return replace(current, status=Status.AVAILABLE, size=grown, target_size=None, owner="", message="")
 
-        return change(self.store, record, finished)
+        try:
+            return change(self.store, record, finished)
+        except (NotFound, StaleRecord):
+            raise
+        except DriverError as error:  # stays EXTENDING: a copy of its recorded size would lose data
+            self.ledger.give_back(record, Status.EXTENDING, f"extended, but the result could not be stored: {error}")
+            raise
 
     def _look(self, record: Volume, attachments: tuple[Attachment, ...]) -> tuple[Volume, str]:
         """Return the record with its size on the back end, and why the size is unknown, or ""."""

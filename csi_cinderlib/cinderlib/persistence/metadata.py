@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from csi_cinderlib.cinderlib import presence
+from csi_cinderlib.cinderlib import checks, presence
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.persistence import key_values, objects
 from csi_cinderlib.cinderlib.persistence.adapter import PluginStore
@@ -83,6 +83,8 @@ class Persistence(PersistenceDriverBase):
     def get_volumes(
         self, volume_id: str | None = None, volume_name: str | None = None, backend_name: str | None = None
     ) -> list[Volume]:
+        given = {"volume_id": volume_id, "volume_name": volume_name, "backend_name": backend_name}
+        volume_id, volume_name, backend_name = _texts(given)
         where = {key: value for key, value in (("name", volume_name), ("backend", backend_name)) if value}
         if volume_id:
             matching = _matching(self._library.store, records.Volume, volume_id, where)
@@ -94,11 +96,14 @@ class Persistence(PersistenceDriverBase):
     def get_snapshots(
         self, snapshot_id: str | None = None, snapshot_name: str | None = None, volume_id: str | None = None
     ) -> list[Snapshot]:
+        given = {"snapshot_id": snapshot_id, "snapshot_name": snapshot_name, "volume_id": volume_id}
+        snapshot_id, snapshot_name, volume_id = _texts(given)
         where = {key: value for key, value in (("name", snapshot_name), ("volume_id", volume_id)) if value}
         snapshots = _matching(self._library.store, records.Snapshot, snapshot_id, where)
         return [self._library.handles.snapshot(snapshot) for snapshot in snapshots]
 
     def get_connections(self, connection_id: str | None = None, volume_id: str | None = None) -> list[Connection]:
+        connection_id, volume_id = _texts({"connection_id": connection_id, "volume_id": volume_id})
         where = {"volume_id": volume_id} if volume_id else {}
         attachments = _matching(self._library.store, Attachment, connection_id, where)
         return [self._library.handles.connection(attachment) for attachment in attachments]
@@ -110,15 +115,18 @@ class Persistence(PersistenceDriverBase):
         return [key_values.from_record(item) for item in found if not _is_own(item.id)]
 
     def set_volume(self, volume: Volume) -> None:
+        checks.check_object("volume", volume, records.Volume)
         volume.save()
 
     def set_snapshot(self, snapshot: Snapshot) -> None:
         """Store the snapshot, and first its volume if that is new."""
+        checks.check_object("snapshot", snapshot, records.Snapshot)
         _store_volume(snapshot)
         snapshot.save()
 
     def set_connection(self, connection: Connection) -> None:
         """Store the connection, and first its volume if that is new."""
+        checks.check_object("connection", connection, Attachment)
         _store_volume(connection)
         connection.save()
 
@@ -139,14 +147,17 @@ class Persistence(PersistenceDriverBase):
 
     def delete_volume(self, volume: Volume) -> None:
         """Remove the record only, not the object on the storage."""
+        checks.check_object("volume", volume, records.Volume)
         self._forget(volume._record)
 
     def delete_snapshot(self, snapshot: Snapshot) -> None:
         """Remove the record only, not the object on the storage."""
+        checks.check_object("snapshot", snapshot, records.Snapshot)
         self._forget(snapshot._record)
 
     def delete_connection(self, connection: Connection) -> None:
         """Remove the record only, not the object on the storage."""
+        checks.check_object("connection", connection, Attachment)
         self._forget(connection._record)
 
     def delete_key_value(self, key_value: KeyValue) -> None:
@@ -175,7 +186,14 @@ def _is_own(key: str) -> bool:
     return key.startswith(records.OWN_KEYS) or presence.is_sign(key)
 
 
+def _texts(given: Mapping[str, object]) -> tuple[str | None, ...]:
+    """The values of arguments, by name. Raises InvalidRequest."""
+    return tuple(checks.optional_text(name, value) for name, value in given.items())
+
+
 def _refuse_own(key_value: KeyValue) -> None:
+    if not hasattr(key_value, "key") or not hasattr(key_value, "value"):
+        checks.refuse("key_value", f"must be a KeyValue (got {key_value!r})")
     if str(key_value.key).startswith(records.OWN_KEYS):
         raise InvalidRequest("key", f"must not begin with {records.OWN_KEYS!r} (got {str(key_value.key)!r})")
 
