@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from csi_cinderlib.model.records import EMPTY
-from csi_cinderlib.persistence.api import Page, R, Store, Traits, Where
+from csi_cinderlib.persistence import together
+from csi_cinderlib.persistence.api import Page, R, Selection, Store, Traits, Where
 
 
 class CurrentStore:
@@ -45,6 +47,9 @@ class CurrentStore:
 
     def page(self, kind: type[R], *, after: str = "", limit: int = 100, where: Where = EMPTY) -> Page[R]:
         return self._current().page(kind, after=after, limit=limit, where=where)
+
+    def pages(self, selections: Sequence[Selection[Any]]) -> Sequence[Page[Any]]:
+        return together.read(self._current(), *selections)
 
     def close(self) -> None:
         """The set-up closes the open store."""
