@@ -18,7 +18,7 @@ from csi_cinderlib.cinderlib.named import NamedObject
 from csi_cinderlib.cinderlib.properties import get_connector_properties
 from csi_cinderlib.cinderlib.results import JsonSource
 from csi_cinderlib.cinderlib.snapshot import Snapshot
-from csi_cinderlib.errors import InUse, InvalidRequest, NotFound
+from csi_cinderlib.errors import InvalidRequest, NotFound
 from csi_cinderlib.model import records
 from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, VolumeType
@@ -220,20 +220,13 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
         """
         with exception.about(self), self._library.busy(self.id):
             if (record := self._doomed()) is not None:
-                self._refuse_snapshots()
                 try:
-                    self._core.delete_volume(record)
+                    self._core.delete_volume(record, has_no_snapshots=True)  # as cinderlib does
                 except Exception:
                     self._after_failed_deletion()
                     raise
             self._gone()
             self._library.handles.volume_deleted(self)
-
-    def _refuse_snapshots(self) -> None:
-        """Refuse snapshots on every back end, as cinderlib does, even if they could outlive the volume."""
-        page = self._library.store.page(records.Snapshot, limit=1, where={"volume_id": self.id})
-        if page.records or page.corrupt:
-            raise InUse(f"volume {self.id!r} has snapshots; delete them first")
 
     def extend(self, size: int) -> int:
         """Grow the volume to `size` GiB, and its device if attached here.
