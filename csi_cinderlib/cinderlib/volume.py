@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from csi_cinderlib import brick
@@ -27,6 +27,7 @@ from csi_cinderlib.persistence.iteration import walk
 from csi_cinderlib.persistence.optimistic import change
 
 if TYPE_CHECKING:
+    from csi_cinderlib.cinderlib.listed import ListedAttachments
     from csi_cinderlib.cinderlib.types import Backend, Library
 
 
@@ -71,6 +72,8 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
         super().__init__(library, record, backend)
         self._snapshots = None
         self._connections = None
+        self._listed: ListedAttachments | None = None
+        """Its attachments when it was listed."""
 
     @classmethod
     def _of(cls, library: Library, record: records.Volume, backend: Backend | str) -> Volume:
@@ -116,10 +119,12 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
             self._connections = [self._library.handles.connection(attachment, volume=self) for attachment in stored]
         return self._connections
 
-    def _attached(self) -> list[Attachment] | None:
+    def _attached(self) -> Sequence[Attachment] | None:
         if self._outcome == "deleted":  # was refused with attachments
             return []
-        return None if self._connections is None else [connection._record for connection in self._connections]
+        if self._connections is not None:
+            return [connection._record for connection in self._connections]
+        return None if self._listed is None else self._listed.of(self._record)
 
     def _versioned(self) -> Any:
         return versioned.volume(self._library.store, self._record, self._attached())
@@ -187,7 +192,7 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
     def refresh(self) -> None:
         """Read the volume again, and its snapshots and connections if they were loaded."""
         loaded = self._snapshots is not None, self._connections is not None
-        self._snapshots = self._connections = None
+        self._snapshots = self._connections = self._listed = None
         super().refresh()
         for was_loaded, name in zip(loaded, self.LAZY_PROPERTIES, strict=True):
             if was_loaded:
