@@ -308,8 +308,12 @@ class RemoteDriver:
     def create_snapshot(self, snapshot: Snapshot, volume: Volume, attachments: Attachments) -> Columns:
         return self._call(dict, "create_snapshot", snapshot, volume, attachments)
 
-    def delete_snapshot(self, snapshot: Snapshot, *, unfinished: bool) -> Outcome:
-        return self._call(Outcome, "delete_snapshot", snapshot, unfinished=unfinished)
+    def delete_snapshot(
+        self, snapshot: Snapshot, *, unfinished: bool, volume: Volume | None = None, attachments: Attachments = ()
+    ) -> Outcome:
+        return self._call(
+            Outcome, "delete_snapshot", snapshot, unfinished=unfinished, volume=volume, attachments=attachments
+        )
 
     def create_group(self, group: Group, volumes: Sequence[Volume]) -> None:
         self._call(NoneType, "create_group", group, volumes)

@@ -137,7 +137,10 @@ class Driver(Protocol):
 
     def revert_volume(self, volume: Volume, snapshot: Snapshot) -> None: ...
     def create_snapshot(self, snapshot: Snapshot, volume: Volume, attachments: Attachments) -> Columns: ...
-    def delete_snapshot(self, snapshot: Snapshot, *, unfinished: bool) -> Outcome: ...
+    def delete_snapshot(
+        self, snapshot: Snapshot, *, unfinished: bool, volume: Volume | None = None, attachments: Attachments = ()
+    ) -> Outcome:
+        """Without its volume and the volume's attachments, they are read from the store."""
 
     def create_group(self, group: Group, volumes: Sequence[Volume]) -> None:
         """Create an empty group for these volumes."""

@@ -277,8 +277,11 @@ class CinderDriver:
     def create_snapshot(self, snapshot: Snapshot, volume: Volume, attachments: Attachments) -> Columns:
         return snapshot_calls.create(self._engine, snapshot, volume, attachments)
 
-    def delete_snapshot(self, snapshot: Snapshot, *, unfinished: bool) -> Outcome:
-        return snapshot_calls.delete(self._engine, snapshot, unfinished=unfinished)
+    def delete_snapshot(
+        self, snapshot: Snapshot, *, unfinished: bool, volume: Volume | None = None, attachments: Attachments = ()
+    ) -> Outcome:
+        work = self._engine.work() if volume is None else self._engine.work(volume, attachments=attachments)
+        return snapshot_calls.delete(self._engine, work, snapshot, unfinished=unfinished)
 
     def create_group(self, group: Group, volumes: Sequence[Volume]) -> None:
         group_calls.create_group(self._engine, group, volumes)

@@ -8,6 +8,7 @@ from csi_cinderlib.backend.columns import update_snapshot
 from csi_cinderlib.backend.verbs import Attachments, Columns, Outcome
 from csi_cinderlib.cinder import answers, lock_files
 from csi_cinderlib.cinder.engine import Engine
+from csi_cinderlib.cinder.work import Work
 from csi_cinderlib.errors import DriverError
 from csi_cinderlib.model.records import Snapshot, Volume
 
@@ -26,9 +27,8 @@ def name(engine: Engine, snapshot: Snapshot) -> str:
     return str(engine.snapshot_object(engine.work(), snapshot).name)
 
 
-def delete(engine: Engine, snapshot: Snapshot, *, unfinished: bool) -> Outcome:
+def delete(engine: Engine, work: Work, snapshot: Snapshot, *, unfinished: bool) -> Outcome:
     driver = engine.ready_driver()
-    work = engine.work()
     doomed = engine.snapshot_object(work, snapshot)
     doomed.missed_id = False
     # An unfinished object has no copies to wait for, and a full disk has no room for a lock file.

@@ -30,9 +30,7 @@ def volume(store: Store, record: Volume, attachments: Sequence[Attachment] | Non
         attachments: of the volume, if the caller has newer ones than the store.
     """
     load_cinder()
-    work = _work(store, record)
-    if attachments is not None:
-        work.attached[record.id] = tuple(attachments)
+    work = _work(store, record, attachments)
     with working(work):
         volume = convert.volume_object(_context(), work, record)
         if volume.volume_type is not None and volume.volume_type.qos_specs_id:
@@ -42,10 +40,14 @@ def volume(store: Store, record: Volume, attachments: Sequence[Attachment] | Non
         )
 
 
-def snapshot(store: Store, record: Snapshot, of: Volume) -> Any:
-    """Cinder's Snapshot with its volume. As in cinderlib, its progress is the name of the back end."""
+def snapshot(store: Store, record: Snapshot, of: Volume, attachments: Sequence[Attachment] | None = None) -> Any:
+    """Cinder's Snapshot with its volume. As in cinderlib, its progress is the name of the back end.
+
+    Args:
+        attachments: as for `volume`.
+    """
     load_cinder()
-    work = _work(store, of)
+    work = _work(store, of, attachments)
     with working(work):
         snapshot = convert.snapshot_object(_context(), work, record)
     if "progress" not in record.fields:
@@ -273,5 +275,6 @@ def _context() -> Any:
     return convert.admin_context()
 
 
-def _work(store: Store, of: Volume) -> Work:
-    return Work(of.backend, store, volumes={of.id: of})
+def _work(store: Store, of: Volume, attachments: Sequence[Attachment] | None) -> Work:
+    attached = {} if attachments is None else {of.id: tuple(attachments)}
+    return Work(of.backend, store, volumes={of.id: of}, attached=attached)

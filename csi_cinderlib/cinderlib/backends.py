@@ -221,6 +221,8 @@ class Backend(SetUpAttributes, DriverFields, metaclass=BackendClass):
         return {**self._cfg, **name} if self.output_all_backend_info else name
 
     def _described(self, how: str) -> Json:
+        if how == "dump":
+            self._library.handles.load_related(self.volumes)
         volumes = [getattr(volume, how) for volume in self.volumes]
         for volume in volumes:
             volume["backend"] = {"volume_backend_name": self.id}  # the whole configuration appears only once

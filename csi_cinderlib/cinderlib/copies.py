@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.types import Library
 
-_SHARED = frozenset({"_library", "_backend", "_record", "_base"})
+_SHARED = frozenset({"_library", "_backend", "_record", "_base", "_listed"})
 """What copies of an object share: the set-up, the back end, and the immutable records."""
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from csi_cinderlib.cinderlib import listed
 from csi_cinderlib.cinderlib.backends import Backend
 from csi_cinderlib.cinderlib.connection import Connection
 from csi_cinderlib.cinderlib.snapshot import Snapshot
@@ -14,7 +15,7 @@ from csi_cinderlib.errors import CorruptRecord, NotFound
 from csi_cinderlib.model import records
 from csi_cinderlib.model.records import Attachment
 from csi_cinderlib.persistence.api import Comparing
-from csi_cinderlib.persistence.iteration import walk
+from csi_cinderlib.persistence.iteration import PAGE, pages, walk
 
 if TYPE_CHECKING:
     from csi_cinderlib.cinderlib.types import Library
@@ -49,12 +50,36 @@ class Handles:
     def find_volumes(self, where: Mapping[str, str]) -> list[Volume]:
         """The readable volumes whose fields have these values, in the order of their ids."""
         if self._comparing is None:
-            return [self.volume(record) for record in walk(self._library.store, records.Volume, where)]
+            return list(self._listed(where))
         found = []
         for id in self._comparing.ids(records.Volume, where):
             with suppress(NotFound, CorruptRecord):  # removed in the meantime, or unreadable
                 found.append(self._known_volume(id) or self.find_volume(id))
         return found
+
+    def _listed(self, where: Mapping[str, str]) -> Iterator[Volume]:
+        store = self._library.store
+        for page in pages(store, records.Volume, where):
+            attached = None if self._one_each else listed.read(store, page.records)
+            for record in page.records:
+                volume = self.volume(record)
+                volume._listed = attached
+                yield volume
+
+    def load_related(self, volumes: Sequence[Volume]) -> None:
+        """Load the snapshots and connections of the volumes that have not loaded theirs, with one query for many volumes."""
+        for start in range(0, len(volumes), PAGE):
+            some = volumes[start : start + PAGE]
+            self._load(some, "_snapshots", records.Snapshot, self.snapshot)
+            self._load(some, "_connections", Attachment, self.connection)
+
+    def _load(self, volumes: Sequence[Volume], name: str, kind: type[Any], make: Callable[..., Any]) -> None:
+        without = {volume.id: volume for volume in volumes if getattr(volume, name) is None}
+        loaded: dict[str, list[Any]] = {id: [] for id in without}
+        for record in walk(self._library.store, kind, {"volume_id": tuple(without)}):
+            loaded[record.volume_id].append(make(record, volume=without[record.volume_id]))
+        for id, volume in without.items():
+            setattr(volume, name, loaded[id])
 
     def _known_volume(self, id: str) -> Volume | None:
         """The object of the volume, if the record has not changed since; saves reading it."""

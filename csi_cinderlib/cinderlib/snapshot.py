@@ -81,7 +81,8 @@ class Snapshot(SnapshotFields, LazyVolumeAttr[records.Snapshot], NamedObject[rec
     # --- properties
 
     def _versioned(self) -> Any:
-        return versioned.snapshot(self._library.store, self._record, self.volume._record)
+        volume = self.volume
+        return versioned.snapshot(self._library.store, self._record, volume._record, volume._attached())
 
     def _changed(self, record: records.Snapshot, given: Mapping[str, Any]) -> records.Snapshot:
         return fields.set_snapshot(record, given)

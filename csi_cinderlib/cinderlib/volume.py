@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from csi_cinderlib import brick
@@ -18,7 +18,7 @@ from csi_cinderlib.cinderlib.named import NamedObject
 from csi_cinderlib.cinderlib.properties import get_connector_properties
 from csi_cinderlib.cinderlib.results import JsonSource
 from csi_cinderlib.cinderlib.snapshot import Snapshot
-from csi_cinderlib.errors import InUse, InvalidRequest, NotFound
+from csi_cinderlib.errors import InvalidRequest, NotFound
 from csi_cinderlib.model import records
 from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, VolumeType
@@ -27,6 +27,7 @@ from csi_cinderlib.persistence.iteration import walk
 from csi_cinderlib.persistence.optimistic import change
 
 if TYPE_CHECKING:
+    from csi_cinderlib.cinderlib.listed import ListedAttachments
     from csi_cinderlib.cinderlib.types import Backend, Library
 
 
@@ -72,6 +73,8 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
         super().__init__(library, record, backend)
         self._snapshots = None
         self._connections = None
+        self._listed: ListedAttachments | None = None
+        """Its attachments when it was listed."""
 
     @classmethod
     def _of(cls, library: Library, record: records.Volume, backend: Backend | str) -> Volume:
@@ -117,10 +120,12 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
             self._connections = [self._library.handles.connection(attachment, volume=self) for attachment in stored]
         return self._connections
 
-    def _attached(self) -> list[Attachment] | None:
+    def _attached(self) -> Sequence[Attachment] | None:
         if self._outcome == "deleted":  # was refused with attachments
             return []
-        return None if self._connections is None else [connection._record for connection in self._connections]
+        if self._connections is not None:
+            return [connection._record for connection in self._connections]
+        return None if self._listed is None else self._listed.of(self._record)
 
     def _versioned(self) -> Any:
         return versioned.volume(self._library.store, self._record, self._attached())
@@ -188,7 +193,7 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
     def refresh(self) -> None:
         """Read the volume again, and its snapshots and connections if they were loaded."""
         loaded = self._snapshots is not None, self._connections is not None
-        self._snapshots = self._connections = None
+        self._snapshots = self._connections = self._listed = None
         super().refresh()
         for was_loaded, name in zip(loaded, self.LAZY_PROPERTIES, strict=True):
             if was_loaded:
@@ -221,20 +226,13 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
         """
         with exception.about(self), self._library.busy(self.id):
             if (record := self._doomed()) is not None:
-                self._refuse_snapshots()
                 try:
-                    self._core.delete_volume(record)
+                    self._core.delete_volume(record, has_no_snapshots=True)  # as cinderlib does
                 except Exception:
                     self._after_failed_deletion()
                     raise
             self._gone()
             self._library.handles.volume_deleted(self)
-
-    def _refuse_snapshots(self) -> None:
-        """Refuse snapshots on every back end, as cinderlib does, even if they could outlive the volume."""
-        page = self._library.store.page(records.Snapshot, limit=1, where={"volume_id": self.id})
-        if page.records or page.corrupt:
-            raise InUse(f"volume {self.id!r} has snapshots; delete them first")
 
     def extend(self, size: int) -> int:
         """Grow the volume to `size` GiB, and its device if attached here.

@@ -203,8 +203,11 @@ class Backend:
             self._reports.taken(created.pool, created.size)
         return created
 
-    def delete_volume(self, record: Volume) -> None:
+    def delete_volume(self, record: Volume, *, has_no_snapshots: bool = False) -> None:
         """Delete a volume in any state, even after an interrupted deletion. Idempotent.
+
+        Args:
+            has_no_snapshots: refuse a volume with snapshots, even if they do not depend on it.
 
         Raises:
             InUse: the volume is attached or being copied, has snapshots that depend on it or are unfinished, or the back end
@@ -214,7 +217,7 @@ class Backend:
         with self._admitted(releases=True), self._room.released_if_full():
             if record.status is not Status.DELETED:
                 self._ready()
-            was_there = self._volumes.delete(record)
+            was_there = self._volumes.delete(record, has_no_snapshots=has_no_snapshots)
         if was_there and reports.is_counted(record):
             self._reports.taken(record.pool, -record.size)
 

@@ -27,6 +27,7 @@ from csi_cinderlib.errors import (
     Unsupported,
 )
 from csi_cinderlib.lifecycle import lookup
+from csi_cinderlib.lifecycle.dependents import Origin
 from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Group, GroupSnapshot, Provider, Snapshot, Source, SourceKind, Status, Volume
@@ -240,7 +241,13 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
         """A driver deletes the members one by one, and the last one may be in use."""
         return False
 
-    def delete_on_backend(self, record: GroupSnapshot, *, was: GroupSnapshot | None = None) -> None:
+    def delete_on_backend(
+        self,
+        record: GroupSnapshot,
+        *,
+        was: GroupSnapshot | None = None,
+        origin: Origin | None = None,  # noqa: ARG002  # of single snapshots
+    ) -> None:
         self._delete(record, self.list_objects(record), was=was)
 
     def undo_on_backend(self, record: GroupSnapshot, error: DriverError, answer: Answer | None) -> None:

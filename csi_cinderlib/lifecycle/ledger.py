@@ -254,43 +254,6 @@ class Ledger:
         """Raises CorruptRecord if one cannot be read: the volume is attached to an unknown node."""
         return all_of(self.store, Attachment, {"volume_id": volume_id})
 
-    def refuse_snapshots(self, volume_id: str, *, independent: bool) -> None:
-        """Raises InUse if deleting the volume would lose a snapshot or interrupt its creation, CorruptRecord if this is not known.
-
-        Args:
-            independent: the snapshots of this back end do not depend on their volume.
-        """
-        if not independent:
-            page = self.store.page(Snapshot, limit=1, where={"volume_id": volume_id})
-            if page.records or page.corrupt:
-                raise InUse(f"volume {volume_id!r} has snapshots; delete them first")
-            return
-        for snapshot in all_of(self.store, Snapshot, {"volume_id": volume_id}):
-            if snapshot.status in UNFINISHED or self._is_unfinished_group(snapshot.group_snapshot_id):
-                raise InUse(f"snapshot {snapshot.id!r} of volume {volume_id!r} is still being created")
-
-    def _is_unfinished_group(self, id: str) -> bool:
-        """Whether a retry may take the group snapshot, with all its members, again."""
-        try:
-            return bool(id) and self.store.get(GroupSnapshot, id).status in UNFINISHED
-        except NotFound:
-            return False
-
-    def refuse_copies(self, *sources: Volume | Snapshot) -> None:
-        """Refuse if a volume is being created from one of the sources, by any process. A copy is on the back end of its source.
-
-        Raises:
-            InUse: a copy is being created.
-            CorruptRecord: a record cannot be read, so a copy may be in progress.
-        """
-        kinds = {source.id: noun(source) for source in sources}
-        for volume in all_of(self.store, Volume, {"status": str(Status.CREATING), "backend": self.name}):
-            if volume.source is not None and (kind := kinds.get(volume.source.id)):
-                raise InUse(
-                    f"{kind} {volume.source.id!r} is the source of volume {volume.id!r}, which is being created"
-                    + _until(volume)
-                )
-
 
 def noun(record: Record) -> str:
     """The kind of the record as it appears in messages."""
@@ -300,11 +263,3 @@ def noun(record: Record) -> str:
 def log_values(record: Volume | Snapshot | Attachment | GroupSnapshot) -> dict[str, str]:
     """The id of the record under its kind, and its back end."""
     return {noun(record).replace(" ", "_"): record.id, "backend": record.backend}
-
-
-def _until(volume: Volume) -> str:
-    """The time after which an unfinished creation no longer blocks its source."""
-    with contextlib.suppress(ValueError):
-        end = times.stamp(times.parse(volume.created_at) + GRACE)
-        return f" since {volume.created_at}; an interrupted creation is undone after {end}"
-    return ""

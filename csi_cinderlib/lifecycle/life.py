@@ -24,7 +24,8 @@ from csi_cinderlib.errors import (
     StaleRecord,
     StoreUnavailable,
 )
-from csi_cinderlib.lifecycle import leftovers
+from csi_cinderlib.lifecycle import dependents, leftovers
+from csi_cinderlib.lifecycle.dependents import Origin
 from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger, log_values, noun
 from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.model.making import replace
@@ -84,11 +85,12 @@ class Life(ABC, Generic[S, L, A]):
         return self.apply_answer(record, answer)
 
     @abstractmethod
-    def delete_on_backend(self, record: S, *, was: S | None = None) -> None:
+    def delete_on_backend(self, record: S, *, was: S | None = None, origin: Origin | None = None) -> None:
         """Call the driver to delete the object, or what exists of it. Objects that the driver cannot find are noted.
 
         Args:
             was: the record before the deletion; None if a creation is undone.
+            origin: of a snapshot, if it is known.
         """
 
     def undo_on_backend(self, record: S, error: DriverError, answer: A | None) -> None:  # noqa: ARG002  # for subclasses
@@ -99,9 +101,18 @@ class Life(ABC, Generic[S, L, A]):
     def remove_record(self, record: S) -> bool:
         """Remove the record and its dependent records. Returns whether it existed."""
 
-    def refuse_dependents(self, record: S) -> None:
-        """Raises InUse if another object depends on it, CorruptRecord if this is not known."""
-        self.ledger.refuse_copies(*self.list_objects(record))
+    def remove_deleted(self, record: S, origin: Origin | None) -> bool:  # noqa: ARG002  # for subclasses
+        """As `remove_record`, after a deletion for which `origin` was read."""
+        return self.remove_record(record)
+
+    def refuse_dependents(self, record: S) -> Origin | None:
+        """Raises InUse if another object depends on it, CorruptRecord if this is not known.
+
+        Returns:
+            What it has read for the driver.
+        """
+        dependents.refuse_copies(self.ledger, *self.list_objects(record))
+        return None
 
     def is_untouched(self, was: S) -> bool:
         """Whether no earlier deletion can have called the driver."""
@@ -269,12 +280,12 @@ class Life(ABC, Generic[S, L, A]):
         except NotFound:
             return False
         faultpoints.reach(f"delete-{self.point}.record-written")
-        self._refuse_dependents(record, was)
+        origin = self._refuse_dependents(record, was)
         try:
             if record.name_taken:
                 self.leave_on_backend(record)
             else:
-                self.delete_on_backend(record, was=was)
+                self.delete_on_backend(record, was=was, origin=origin)
         except InUse as error:
             self.ledger.note_refusal(record, was, error, is_whole=self.is_whole_when_refused(was))
             raise
@@ -282,17 +293,17 @@ class Life(ABC, Generic[S, L, A]):
             self.ledger.note(record, Status.DELETING, str(error))
             raise
         faultpoints.reach(f"delete-{self.point}.driver-done")
-        return self.remove_record(record)
+        return self.remove_deleted(record, origin)
 
     def leave_on_backend(self, record: S) -> None:
         """Note for an operator an object of the same name that this driver must not delete."""
         for item in self.list_objects(record):
             self.ledger.note_leftover(item, self.driver.name_of(item), leftovers.why(record.name_taken))
 
-    def _refuse_dependents(self, record: S, was: S) -> None:
+    def _refuse_dependents(self, record: S, was: S) -> Origin | None:
         """Call it after the intent is stored: a call that adds a dependent checks the intent afterwards."""
         try:
-            self.refuse_dependents(record)
+            return self.refuse_dependents(record)
         except InUse as error:
             self.ledger.note_refusal(record, was, error, is_whole=self.is_untouched(was))
             raise

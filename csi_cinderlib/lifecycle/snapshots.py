@@ -8,11 +8,14 @@ from csi_cinderlib.backend.columns import update_snapshot
 from csi_cinderlib.backend.stats import DriverTraits
 from csi_cinderlib.backend.verbs import Columns, Driver
 from csi_cinderlib.errors import Unsupported
-from csi_cinderlib.lifecycle import lookup
+from csi_cinderlib.lifecycle import dependents, lookup
+from csi_cinderlib.lifecycle.dependents import Origin
 from csi_cinderlib.lifecycle.ledger import Ledger
 from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.lifecycle.room import Room
-from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Volume
+from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Status, Volume
+
+_BEING_DELETED = (Status.DELETING, Status.DELETED)
 
 
 class Snapshots(Life[Snapshot, Volume, Columns]):
@@ -54,9 +57,28 @@ class Snapshots(Life[Snapshot, Volume, Columns]):
         blank = lookup.is_blank(self.store, Source(SourceKind.VOLUME, record.volume_id))
         return self.write_result(record, answer, blank=blank, unfinished=False)
 
-    def delete_on_backend(self, record: Snapshot, *, was: Snapshot | None = None) -> None:
-        outcome = self.driver.delete_snapshot(record, unfinished=was is None or record.unfinished)
+    def refuse_dependents(self, record: Snapshot) -> Origin | None:
+        return dependents.refuse_for_snapshot(self.ledger, record)
+
+    def delete_on_backend(self, record: Snapshot, *, was: Snapshot | None = None, origin: Origin | None = None) -> None:
+        unfinished = was is None or record.unfinished
+        outcome = (
+            self.driver.delete_snapshot(record, unfinished=unfinished)
+            if origin is None
+            else self.driver.delete_snapshot(
+                record, unfinished=unfinished, volume=origin.volume, attachments=origin.attachments
+            )
+        )
         self.ledger.note_outcome(record, was, outcome)
+
+    def remove_deleted(self, record: Snapshot, origin: Origin | None) -> bool:
+        """Look for a DELETED volume unless there cannot be one: while this snapshot has its record, no deletion of its volume succeeds.
+
+        Unless the snapshots are independent, or the deletion had begun before the volume was read.
+        """
+        if origin is None or self._traits().independent_snapshots or origin.volume.status in _BEING_DELETED:
+            return self.remove_record(record)
+        return self.ledger.remove(record)
 
     def remove_record(self, record: Snapshot) -> bool:
         return self.ledger.remove_snapshot(record)

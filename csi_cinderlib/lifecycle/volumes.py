@@ -18,7 +18,8 @@ from csi_cinderlib.errors import (
     StaleRecord,
     Unsupported,
 )
-from csi_cinderlib.lifecycle import lookup
+from csi_cinderlib.lifecycle import dependents, lookup
+from csi_cinderlib.lifecycle.dependents import Origin
 from csi_cinderlib.lifecycle.ledger import Ledger
 from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.lifecycle.room import Room
@@ -91,19 +92,20 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
 
     # --- deletion
 
-    def delete(self, record: Volume) -> bool:
-        """Delete the volume. With independent snapshots its record is kept as DELETED, because they need its data."""
+    def delete(self, record: Volume, *, has_no_snapshots: bool = False) -> bool:
+        """Delete the volume. With independent snapshots its record is kept as DELETED, because they need its data.
+
+        Args:
+            has_no_snapshots: refuse a volume with snapshots on every back end.
+        """
+        dependents.refuse_early(self.store, record, has_no_snapshots=has_no_snapshots)
         if record.status is Status.DELETED:
             self.ledger.forget_deleted_volume(record.id)
             return False
-        if record.status is Status.AVAILABLE:  # a crash must not leave an intent to delete an attached volume
-            refuse_attached(record, self.ledger.attachments(record.id))
         return super().delete(record)
 
     def refuse_dependents(self, record: Volume) -> None:
-        self.ledger.refuse_copies(record)
-        self.ledger.refuse_snapshots(record.id, independent=self._traits().independent_snapshots)
-        refuse_attached(record, self.ledger.attachments(record.id))
+        dependents.refuse_for_volume(self.ledger, record, independent=self._traits().independent_snapshots)
 
     def is_untouched(self, was: Volume) -> bool:
         """A finished dependent proves that no deletion has called the driver.
@@ -119,7 +121,7 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         counted = not self._traits().independent_snapshots
         return counted and bool(self.store.page(Snapshot, limit=1, where=finished).records)
 
-    def delete_on_backend(self, record: Volume, *, was: Volume | None = None) -> None:
+    def delete_on_backend(self, record: Volume, *, was: Volume | None = None, origin: Origin | None = None) -> None:  # noqa: ARG002  # of snapshots
         unfinished = was is None or record.unfinished
         if was is not None and not unfinished and was.status is not Status.DELETING:
             self._note_missing_file(record)  # not after an earlier attempt, which may have removed it
@@ -194,10 +196,3 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
             if doubt and isinstance(error, BackendError):
                 raise type(error)(error.backend, f"{error.message}{doubt}") from error
             raise
-
-
-def refuse_attached(record: Volume, attachments: Sequence[Attachment]) -> None:
-    """Raises InUse if there is an attachment."""
-    if attachments:
-        nodes = ", ".join(attachment.node_id for attachment in attachments)
-        raise InUse(f"volume {record.id!r} is attached to {nodes}")

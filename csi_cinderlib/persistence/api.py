@@ -13,13 +13,14 @@ Rules that each store must keep; the contract suite tests them:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from csi_cinderlib.model.records import (
+    EMPTY,
     Attachment,
     Group,
     GroupSnapshot,
@@ -97,6 +98,20 @@ class Page(Generic[R]):
     corrupt: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Selection(Generic[R]):
+    """Which records to read: the one with an id, or those whose INDEXED fields equal `where`.
+
+    Attributes:
+        limit: as in `Store.page`.
+    """
+
+    kind: type[R]
+    where: Where = EMPTY
+    id: str = ""
+    limit: int = 500
+
+
 @runtime_checkable
 class Store(Protocol):
     """A metadata store. All methods are thread-safe and may raise StoreUnavailable."""
@@ -153,6 +168,17 @@ class Comparing(Protocol):
 
     def ids(self, kind: type[Record], where: Where = ..., /) -> list[str]:
         """The ids that the pages of `Store.page` contain."""
+
+
+@runtime_checkable
+class Selecting(Protocol):
+    """A store across a network that reads several pages in one round trip, and all of them in the same state."""
+
+    def pages(self, selections: Sequence[Selection[Any]], /) -> Sequence[Page[Any]]:
+        """The first page of each selection. May raise StoreUnavailable.
+
+        A missing record is an empty page, and an unreadable one is listed in `Page.corrupt`.
+        """
 
 
 class Plugin(Protocol):

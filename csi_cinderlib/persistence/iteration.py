@@ -51,9 +51,14 @@ def walk_all(store: Store, kind: type[R], where: Where = EMPTY) -> Iterator[R]:
         CorruptRecord: a record cannot be read.
     """
     for page in pages(store, kind, where):
-        if page.corrupt:
-            raise CorruptRecord(kind.__name__.lower(), page.corrupt[0], _needed(where))
+        check_readable(kind, where, page)
         yield from page.records
+
+
+def check_readable(kind: type[R], where: Where, page: Page[R]) -> None:
+    """Raises CorruptRecord if a record of the page cannot be read."""
+    if page.corrupt:
+        raise CorruptRecord(kind.__name__.lower(), page.corrupt[0], _needed(where))
 
 
 def all_of(store: Store, kind: type[R], where: Where = EMPTY) -> tuple[R, ...]:

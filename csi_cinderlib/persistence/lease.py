@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from csi_cinderlib.errors import AlreadyExists, DriverError, LeaseLost, NotFound, StaleRecord
 from csi_cinderlib.host.deadline import Deadline, now
 from csi_cinderlib.model.records import EMPTY, OWN_KEYS, KeyValue
-from csi_cinderlib.persistence.api import Page, R, Store, Where
+from csi_cinderlib.persistence import together
+from csi_cinderlib.persistence.api import Page, R, Selection, Store, Where
 
 KEY = f"{OWN_KEYS}lease"
 """The id of the key-value that contains the lease in a database."""
@@ -228,6 +229,9 @@ class LeasedStore:
 
     def page(self, kind: type[R], *, after: str = "", limit: int = 100, where: Where = EMPTY) -> Page[R]:
         return self._store.page(kind, after=after, limit=limit, where=where)
+
+    def pages(self, selections: Sequence[Selection[Any]]) -> Sequence[Page[Any]]:
+        return together.read(self._store, *selections)
 
     def close(self) -> None:
         self._store.close()

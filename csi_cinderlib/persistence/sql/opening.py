@@ -19,7 +19,7 @@ from csi_cinderlib.persistence.sql.migration import Migrated, check_readable, ch
 from csi_cinderlib.persistence.sql.schema import HEAD, VERSION_TABLE
 from csi_cinderlib.persistence.sql.server import ServerDatabase
 from csi_cinderlib.persistence.sql.sqlite import FileDatabase
-from csi_cinderlib.persistence.sql.store import SqlStore
+from csi_cinderlib.persistence.sql.store import ServerStore, SqlStore
 
 T = TypeVar("T")
 
@@ -31,7 +31,9 @@ def open_store(options: Mapping[str, object], *, state_dir: Path, sealer: Sealer
         ConfigurationError: an option, the password, the privileges or the schema are wrong, or the SQLite file is in use.
         StoreUnavailable: the server cannot be reached right now.
     """
-    return SqlStore(_database(locate(options, state_dir)), sealer)
+    location = locate(options, state_dir)
+    kind = SqlStore if location.is_file else ServerStore
+    return kind(_database(location), sealer)
 
 
 def migrate(options: Mapping[str, object], *, state_dir: Path) -> Migrated:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Select, Table, bindparam, func, select
+from sqlalchemy import Connection, Select, Table, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 
-from csi_cinderlib.errors import AlreadyExists, CorruptRecord, DriverError, NotFound, StaleRecord, StoreUnavailable
+from csi_cinderlib.errors import AlreadyExists, DriverError, NotFound, StaleRecord, StoreUnavailable
 from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import EMPTY, Attachment, Record, Snapshot, Status, Volume
 from csi_cinderlib.persistence import codec
-from csi_cinderlib.persistence.api import Page, R, Sealer, Traits, Where
-from csi_cinderlib.persistence.queries import check_query, has_snapshots, wanted
+from csi_cinderlib.persistence.api import Page, R, Sealer, Selection, Traits, Where
+from csi_cinderlib.persistence.queries import has_snapshots
 from csi_cinderlib.persistence.revisions import following
-from csi_cinderlib.persistence.sql import several
+from csi_cinderlib.persistence.sql import several, walks
 from csi_cinderlib.persistence.sql.database import Database
 from csi_cinderlib.persistence.sql.query import Change, Query
 from csi_cinderlib.persistence.sql.schema import TABLES
@@ -44,7 +44,6 @@ class _Statements:
         self.delete = Change(table.delete().where(is_that_state))
         self.get = Query(select(table.c.revision, table.c.body).where(is_it))
         self.revision: Select[Any] = select(table.c.revision).where(is_it)
-        self._walks: dict[tuple[tuple[str, int], ...], Query] = {}
         self._table = table
 
     def replace(self, connection: Connection, record: Record, row: Mapping[str, str]) -> int:
@@ -72,30 +71,6 @@ class _Statements:
 
     def removal(self, record: Record) -> Part:
         return Part(self._table.name, record.id)
-
-    def walk(self, filters: tuple[tuple[str, int], ...]) -> Query:
-        """Return the query of a page, filtered by fields with a number of values each. Cached: creating it costs more than running it."""
-        if (known := self._walks.get(filters)) is not None:
-            return known
-        table = self._table
-        statement = select(table.c.id, table.c.revision, table.c.body).where(table.c.id > bindparam("after"))
-        for name, count in filters:
-            column = table.c[name]
-            values: list[BindParameter[Any]] = [
-                bindparam(_parameter(name, number), type_=column.type) for number in range(count)
-            ]
-            statement = statement.where(column.in_(values) if count > 1 else column == values[0])
-        statement = statement.order_by(table.c.id).limit(bindparam("most"))
-        return self._walks.setdefault(filters, Query(statement))
-
-
-def _parameter(name: str, number: int) -> str:
-    return f"where_{name}_{number}"
-
-
-def _padded(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Pad to a power of two by repeating the last value, so that few statements cover any number of values."""
-    return values + values[-1:] * ((1 << (len(values) - 1).bit_length()) - len(values))
 
 
 _STATEMENTS: Mapping[type[Record], _Statements] = {kind: _Statements(table) for kind, table in TABLES.items()}
@@ -243,26 +218,23 @@ class SqlStore:
         self._database.write(_Remove(record))
 
     def page(self, kind: type[R], *, after: str = "", limit: int = 100, where: Where = EMPTY) -> Page[R]:
-        check_query(kind, limit, where)
-        filters = wanted(where)
-        if () in filters.values():
-            return Page(())
-        padded = {name: _padded(values) for name, values in filters.items()}
-        statement = _STATEMENTS[kind].walk(tuple((name, len(values)) for name, values in padded.items()))
-        query: dict[str, object] = {"after": after, "most": limit + 1}
-        for name, values in padded.items():
-            query |= {_parameter(name, number): value for number, value in enumerate(values)}
-        rows = self._database.read(lambda connection: statement.rows(connection, query))
-        records, corrupt = [], []
-        for id, revision, body in rows[:limit]:
-            try:
-                records.append(codec.from_text(kind, body, id=id, revision=revision, sealer=self._sealer))
-            except CorruptRecord:
-                corrupt.append(id)
-        return Page(tuple(records), rows[limit - 1][0] if len(rows) > limit else "", tuple(corrupt))
+        walk = walks.walk(kind, where, limit, after=after)
+        found = () if walk.is_empty else self._database.read(lambda connection: walks.rows(connection, walk))
+        return walks.page(kind, limit, found, self._sealer)
 
     def close(self) -> None:
         self._database.close()
 
     def _row(self, record: Record) -> Mapping[str, str]:
         return {**codec.keys(record), "revision": record.revision, "body": codec.to_text(record, self._sealer)}
+
+
+class ServerStore(SqlStore):
+    """The store on a database server. See `persistence.api.Selecting`."""
+
+    def pages(self, selections: Sequence[Selection[Any]]) -> Sequence[Page[Any]]:
+        asked = [walks.walk(one.kind, one.where, one.limit, id=one.id) for one in selections]
+        parts = self._database.read(lambda connection: walks.rows_of_each(connection, asked))
+        return [
+            walks.page(one.kind, one.limit, rows, self._sealer) for one, rows in zip(selections, parts, strict=True)
+        ]

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.errors import (
-    CorruptRecord,
-    InUse,
     OperationPending,
     StaleRecord,
     StoreUnavailable,
@@ -222,54 +220,3 @@ def test_a_record_that_cannot_be_given_back_is_at_least_in_the_log(
         "message": "it could not be deleted",
         "reason": "the database is away",
     }
-
-
-def test_a_volume_has_the_snapshots_and_attachments_that_the_store_knows(ledger: Ledger, store: ObservedStore) -> None:
-    volume, other = store.add(makers.volume()), store.add(makers.volume())
-    ledger.refuse_snapshots(volume.id, independent=False)
-    assert ledger.attachments(volume.id) == ()
-    store.add(makers.snapshot(volume))
-    attachment = store.add(makers.attachment(volume))
-    with pytest.raises(InUse, match=f"volume '{volume.id}' has snapshots"):
-        ledger.refuse_snapshots(volume.id, independent=False)
-    assert ledger.attachments(volume.id) == (attachment,)
-    ledger.refuse_snapshots(other.id, independent=False)
-    assert ledger.attachments(other.id) == ()
-
-
-@pytest.mark.parametrize(("independent", "error"), [(False, InUse), (True, CorruptRecord)])
-def test_a_snapshot_that_cannot_be_read_keeps_its_volume(
-    ledger: Ledger, store: ObservedStore, independent: bool, error: type[Exception]
-) -> None:
-    volume = store.add(makers.volume())
-    store._put_raw(Snapshot, "broken", "1-x", f'{{"volume_id": "{volume.id}"}}')
-    with pytest.raises(error):
-        ledger.refuse_snapshots(volume.id, independent=independent)
-
-
-@pytest.mark.parametrize("status", Status)
-def test_an_independent_snapshot_keeps_its_volume_only_while_it_is_not_finished(
-    ledger: Ledger, store: ObservedStore, status: Status
-) -> None:
-    volume = store.add(makers.volume())
-    snapshot = store.add(replace(makers.snapshot(volume), status=status))
-    if status in (Status.CREATING, Status.ERROR):
-        with pytest.raises(InUse, match=f"snapshot '{snapshot.id}' of volume '{volume.id}' is still being created"):
-            ledger.refuse_snapshots(volume.id, independent=True)
-    else:
-        ledger.refuse_snapshots(volume.id, independent=True)
-
-
-@pytest.mark.parametrize("status", [Status.CREATING, Status.ERROR, Status.AVAILABLE, Status.DELETING, None])
-def test_a_member_keeps_its_volume_as_long_as_its_group_snapshot_may_be_taken_anew(
-    ledger: Ledger, store: ObservedStore, status: Status | None
-) -> None:
-    volume = store.add(makers.volume())
-    if status is not None:
-        store.add(GroupSnapshot(id="g", backend=volume.backend, status=status))
-    store.add(replace(makers.snapshot(volume), status=Status.AVAILABLE, group_snapshot_id="g"))
-    if status in (Status.CREATING, Status.ERROR):
-        with pytest.raises(InUse, match="is still being created"):
-            ledger.refuse_snapshots(volume.id, independent=True)
-    else:
-        ledger.refuse_snapshots(volume.id, independent=True)

@@ -174,3 +174,22 @@ def test_a_snapshot_in_use_stays_whole_and_belongs_to_nobody(
         backend.delete_snapshot(left)
     kept = store.get(Snapshot, snapshot.id)
     assert (kept.status, kept.owner, kept.message) == (Status.AVAILABLE, "", "looked after")
+
+
+@pytest.mark.parametrize("before", [Status.DELETING, Status.DELETED])
+def test_the_last_snapshot_removes_the_record_of_a_volume_that_is_deleted_at_the_same_time(
+    backend: LocalBackend, driver: Any, volume: Volume, snapshot: Snapshot, store: ObservedStore, before: Status
+) -> None:
+    """Another process has begun to delete the volume, and ends while this snapshot still has its record."""
+    volume = store.replace(replace(store.get(Volume, volume.id), status=before))
+    observe(driver, "delete_snapshot", lambda _: store.replace(replace(volume, status=Status.DELETED)))
+    backend.delete_snapshot(snapshot)
+    assert (store.page(Volume).records, store.page(Snapshot).records) == ((), ())
+
+
+def test_a_snapshot_is_deleted_with_its_intent_one_look_at_each_related_record_and_its_removal(
+    backend: LocalBackend, snapshot: Snapshot, store: ObservedStore
+) -> None:
+    store.calls.clear()
+    backend.delete_snapshot(snapshot)
+    assert store.calls == ["replace", "page", "get", "page", "remove"]

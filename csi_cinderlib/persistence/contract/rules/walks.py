@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from csi_cinderlib.errors import InvalidRequest
-from csi_cinderlib.model.records import Attachment, InitiatorData, Status, Volume
-from csi_cinderlib.persistence.api import INDEXED, R, Store, Where
+from csi_cinderlib.model.records import Attachment, InitiatorData, Snapshot, Status, Volume
+from csi_cinderlib.persistence import together
+from csi_cinderlib.persistence.api import INDEXED, Page, R, Selection, Store, Where
 from csi_cinderlib.persistence.contract.samples import NODE, RECORDS, attachment, snapshot, volume
 
 
@@ -24,6 +25,34 @@ def walk(store: Store, kind: type[R], limit: int, where: Where | None = None) ->
         if not page.next:
             return ids
         after = page.next
+
+
+class TestReadsTogether:
+    def test_several_pages_are_those_that_the_store_answers_one_by_one(self, persistence_store: Store) -> None:
+        for id in ("v1", "v2", "v3"):
+            persistence_store.add(volume(id))
+        persistence_store.add(snapshot("s1", "v1"))
+        for id in ("a2", "a1"):
+            persistence_store.add(attachment(id, "v2"))
+        volumes, snapshots, attachments, none = together.read(
+            persistence_store,
+            Selection(Volume, limit=2),
+            Selection(Snapshot, {"volume_id": "v2"}),
+            Selection(Attachment, {"volume_id": ("v1", "v2", "v3")}),
+            Selection(Attachment, {"volume_id": ()}),
+        )
+        assert volumes == persistence_store.page(Volume, limit=2)
+        assert (snapshots, none) == (Page(()), Page(()))
+        assert attachments == persistence_store.page(Attachment, where={"volume_id": "v2"})
+
+    def test_a_record_is_found_by_its_id_and_a_missing_one_is_an_empty_page(self, persistence_store: Store) -> None:
+        stored = persistence_store.add(volume("v"))
+        found = together.read(persistence_store, Selection(Volume, id="v"), Selection(Volume, id="w"))
+        assert list(found) == [Page((stored,)), Page(())]
+
+    def test_an_unknown_field_is_refused(self, persistence_store: Store) -> None:
+        with pytest.raises(InvalidRequest, match=r"where\.size"):
+            together.read(persistence_store, Selection(Volume), Selection(Volume, {"size": "1"}))
 
 
 class TestWalks:
