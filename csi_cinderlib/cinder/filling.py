@@ -78,7 +78,7 @@ def _copy(form: _Form, versioned: Any, row: Mapping[str, Any], converted: Mappin
         if value is None or (known := plain.get(column)) is None:
             continue
         name, attribute, field, kind, is_uuid, _ = known
-        if type(value) is kind and (not is_uuid or _is_uuid(value)):
+        if type(value) is kind and (not is_uuid or _is_uuid(str(value))):
             attributes[attribute] = value
         elif name not in converted:
             attributes[attribute] = field.coerce(versioned, name, value)
@@ -88,15 +88,25 @@ def _copy(form: _Form, versioned: Any, row: Mapping[str, Any], converted: Mappin
 
 
 def _converted(versioned: Any, name: str, value: Any) -> Any:
+    """The value as the field converts it. Collections do not refer to the object that they belong to, as those of the field do.
+
+    It would be named in errors only, and each object would have to be found by the garbage collector, which takes longer than to make it.
+    """
     from oslo_versionedobjects import fields
 
-    field = versioned.fields[name]
-    if type(field) is not fields.DictOfStringsField or not _is_text(value):
+    field: Any = versioned.fields[name]
+    kind: Any
+    add: Any
+    if type(field) is fields.DictOfStringsField and _is_text(value):
+        kind, add = fields.CoercedDict, dict.update  # its own method would convert each value
+    elif type(field) is fields.ListOfObjectsField:
+        kind, add = fields.CoercedList, fields.CoercedList.extend
+    else:
         return field.coerce(versioned, name, value)
-    texts: Any = fields.CoercedDict()
-    texts.enable_coercing(field._type._element_type, versioned, name)
-    dict.update(texts, value)  # its own method would convert each value
-    return texts
+    collection = kind()
+    collection.enable_coercing(field._type._element_type, None, name)
+    add(collection, value)
+    return collection
 
 
 def _is_text(value: Any) -> bool:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
 from csi_cinderlib.backend.columns import PROVIDER
 from csi_cinderlib.model import times
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import (
     MULTIATTACH,
     YES,

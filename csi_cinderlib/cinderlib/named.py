@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from csi_cinderlib.cinderlib import fields
@@ -11,6 +10,7 @@ from csi_cinderlib.cinderlib.attributes import MaybeNone
 from csi_cinderlib.cinderlib.handle import Object, is_same, let_go, now
 from csi_cinderlib.errors import NotFound, PreconditionFailed
 from csi_cinderlib.model import times
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Provider, Snapshot, Status, Volume
 
 N = TypeVar("N", Volume, Snapshot)
