@@ -22,18 +22,22 @@ def forget(driver: Any, *, volume_id: str = "", snapshot_id: str = "") -> None:
         _clean(driver.clean_snapshot_file_locks, snapshot_id)
 
 
-def _remove(*names: str) -> None:
+def _remove(own: str, *others: str) -> None:
     """Call Cinder's functions for the files that exist. They lock and log for each name, and usually there is no file.
 
     They use oslo's lock path, which is that of the last Runtime; the locks of the volume manager are in that of the first one.
+
+    Args:
+        own: the name of the volume manager's lock.
+        others: names of locks that a driver may use.
     """
     from cinder import coordination, utils
     from oslo_config import cfg
 
-    own, latest = str(coordination.COORDINATOR._file_path), f"{cfg.CONF.oslo_concurrency.lock_path}/cinder-"
-    for name in names:
-        if os.path.lexists(own + name):
-            coordination.synchronized_remove(glob.escape(name))  # an id chosen by a user may contain wildcards
+    if os.path.lexists(f"{coordination.COORDINATOR._file_path}{own}"):
+        coordination.synchronized_remove(glob.escape(own))  # an id chosen by a user may contain wildcards
+    latest = f"{cfg.CONF.oslo_concurrency.lock_path}/cinder-"
+    for name in (own, *others):
         if os.path.lexists(latest + name.replace(os.sep, "_")):
             utils.synchronized_remove(name)
 
