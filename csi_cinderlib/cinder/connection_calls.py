@@ -52,8 +52,8 @@ def initialize(
     if not isinstance(info.get("data"), Mapping):
         raise BackendError(engine.name, "the driver returned a connection without 'data'")
     whole = complete(work.volume(volume.id), info, connector, _defaults(driver))
-    codec.to_text(
-        replace(attachment, connection_info=whole), None
+    codec.encode(
+        replace(attachment, connection_info=whole)
     )  # fails with the name of a value that a record cannot store
     return whole
 

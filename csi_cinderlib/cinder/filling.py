@@ -97,7 +97,7 @@ def _converted(versioned: Any, name: str, value: Any) -> Any:
     field: Any = versioned.fields[name]
     kind: Any
     add: Any
-    if type(field) is fields.DictOfStringsField and _is_text(value):
+    if type(field._type) is fields.Dict and type(value) is dict and _fits(field, value):
         kind, add = fields.CoercedDict, dict.update  # its own method would convert each value
     elif type(field) is fields.ListOfObjectsField:
         kind, add = fields.CoercedList, fields.CoercedList.extend
@@ -109,8 +109,15 @@ def _converted(versioned: Any, name: str, value: Any) -> Any:
     return collection
 
 
-def _is_text(value: Any) -> bool:
-    return type(value) is dict and all(type(key) is type(item) is str for key, item in value.items())
+def _fits(field: Any, value: Mapping[object, object]) -> bool:
+    """Whether a field of dictionaries would convert no key and no value of this one."""
+    from oslo_versionedobjects import fields
+
+    if type(field._type._element_type) is fields.FieldType:  # which accepts every value
+        return all(type(key) is str for key in value)
+    if type(field) is not fields.DictOfStringsField:
+        return False
+    return all(type(key) is type(item) is str for key, item in value.items())
 
 
 def changed(versioned: Any) -> set[str]:
