@@ -19,6 +19,7 @@ PROVIDER = {
     "provider_id": "id",
     "provider_geometry": "geometry",
 }
+_JSON_TYPES = frozenset({str, int, float, bool, type(None)})
 _TEXT = frozenset("replication_status replication_driver_data replication_extended_status".split())
 """Other columns in which Cinder's database keeps text."""
 # Columns that the record already has, or that Cinder derives from other records.
@@ -133,6 +134,8 @@ def text(value: Any) -> str | None:
 
 def plain(value: Any) -> Any:
     """The value as JSON types, recursively."""
+    if type(value) in _JSON_TYPES:  # most values; saves the tests of each kind
+        return value
     if isinstance(value, datetime | date):
         return value.isoformat()
     if value is None or isinstance(value, str | int | float | bool):

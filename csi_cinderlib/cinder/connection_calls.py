@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from csi_cinderlib.backend.columns import update_volume
@@ -11,6 +10,7 @@ from csi_cinderlib.backend.verbs import Attachments, Exported, Released
 from csi_cinderlib.cinder import answers, faults
 from csi_cinderlib.cinder.engine import Engine
 from csi_cinderlib.errors import BackendError, DriverError
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, Volume
 from csi_cinderlib.observe import logs
 from csi_cinderlib.persistence import codec
@@ -52,8 +52,8 @@ def initialize(
     if not isinstance(info.get("data"), Mapping):
         raise BackendError(engine.name, "the driver returned a connection without 'data'")
     whole = complete(work.volume(volume.id), info, connector, _defaults(driver))
-    codec.to_text(
-        replace(attachment, connection_info=whole), None
+    codec.encode(
+        replace(attachment, connection_info=whole)
     )  # fails with the name of a value that a record cannot store
     return whole
 

@@ -32,25 +32,25 @@ def volume_object(context: Any, work: Work, volume: Volume) -> Any:
     from cinder import objects
 
     row = rows.volume_row(volume, work.attachments(volume.id))
-    return filling.fill(
-        _watched(objects.Volume)(context),
+    return filling.make(
+        _watched(objects.Volume),
+        context,
         row,
+        related={
+            "volume_type": row["volume_type"] and _type_object(context, row["volume_type"]),
+            "volume_attachment": _attachment_list(context, row["volume_attachment"]),
+        },
         metadata=row["metadata"],
         admin_metadata={name: value for name, value in row["admin_metadata"].items() if name != _TEMPORARY},
         glance_metadata={pair["key"]: pair["value"] for pair in row["volume_glance_metadata"]},
-        volume_type=row["volume_type"] and _type_object(context, row["volume_type"]),
-        volume_attachment=_attachment_list(context, row["volume_attachment"]),
     )
 
 
 def _attachment_list(context: Any, attached: Iterable[rows.Row]) -> Any:
     from cinder import objects
 
-    attachments = objects.VolumeAttachmentList(context)
-    if made := [attachment_object(context, row) for row in attached]:
-        attachments.objects = made
-    attachments._changed_fields.clear()  # `obj_reset_changes` would search the attachments, which are new
-    return attachments
+    made = [attachment_object(context, row) for row in attached]
+    return filling.make(objects.VolumeAttachmentList, context, {}, objects=made)
 
 
 def _type_object(context: Any, row: rows.Row) -> Any:
@@ -64,7 +64,7 @@ def attachment_object(context: Any, row: rows.Row) -> Any:
     from cinder import objects
 
     columns = {name: value and json.loads(value) for name, value in row.items() if name in _IN_JSON}
-    return filling.fill(objects.VolumeAttachment(context), row, **columns)
+    return filling.make(objects.VolumeAttachment, context, row, **columns)
 
 
 def snapshot_object(context: Any, work: Work, snapshot: Snapshot, volume: Any = None) -> Any:
@@ -73,12 +73,9 @@ def snapshot_object(context: Any, work: Work, snapshot: Snapshot, volume: Any = 
 
     record = work.volume(snapshot.volume_id)
     row = rows.snapshot_row(snapshot, record)
-    return filling.fill(
-        _watched(objects.Snapshot)(context),
-        row,
-        metadata=row["metadata"],
-        volume=volume if volume is not None else volume_object(context, work, record),
-    )
+    if volume is None:
+        volume = volume_object(context, work, record)
+    return filling.make(_watched(objects.Snapshot), context, row, related={"volume": volume}, metadata=row["metadata"])
 
 
 @functools.cache

@@ -10,7 +10,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, NoReturn
 
 from csi_cinderlib.backend.columns import update_attachment, update_snapshot, update_volume
@@ -19,6 +18,7 @@ from csi_cinderlib.cinder.rows import Row, matching
 from csi_cinderlib.cinder.work import Routes, Work
 from csi_cinderlib.errors import AlreadyExists, NotFound, Unsupported
 from csi_cinderlib.model import times
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, InitiatorData, Snapshot, Status, Volume
 from csi_cinderlib.persistence.iteration import all_of, walk
 from csi_cinderlib.persistence.optimistic import change

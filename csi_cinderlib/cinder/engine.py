@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import secret_values
-from csi_cinderlib.cinder import convert, faults
+from csi_cinderlib.cinder import convert, faults, named_locks
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinder.slots import Slots, urgency
 from csi_cinderlib.cinder.work import Route, Work, routed, working
@@ -79,11 +79,14 @@ class Engine:
         """
         name = getattr(operation, "__name__", "call")
         slot = self._slots.hold(urgency(self.driver, operation))
-        with slot, self._meter.backend_call(self.name, name), self._surrounded(work):
-            self.check_lease()  # after waiting for a slot
-            answer = operation(*arguments, **named)
-            faultpoints.reach(f"driver.{name}.done")
-            return answer
+        with slot, self._meter.backend_call(self.name, name):
+            return self.call_quietly(work, self._run, name, operation, arguments, named)
+
+    def _run(self, name: str, operation: Callable[..., Any], arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
+        self.check_lease()  # after waiting for a slot
+        answer = operation(*arguments, **named)
+        faultpoints.reach(f"driver.{name}.done")
+        return answer
 
     def ask(self, work: Work, operation: Callable[..., Any], *arguments: Any) -> Mapping[str, Any]:
         """As `call`, for operations that return a dictionary; None is returned as an empty one.
@@ -105,15 +108,9 @@ class Engine:
             raise BackendUnavailable(self.name, "the driver is not set up")
         return self.driver
 
-    @contextlib.contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Hold a named Cinder lock, with the names used by its volume manager and drivers. Cinder requires ASCII."""
-        from cinder import coordination
-
-        with contextlib.ExitStack() as held:
-            with faults.translated(self.name):
-                held.enter_context(coordination.COORDINATOR.get_lock(name.encode("ascii", "backslashreplace").decode()))
-            yield
+    def lock(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Hold a named lock of Cinder's volume manager."""
+        return named_locks.OF_PROCESS.hold(name, self.store, self.name)
 
     def turn(self, volume_id: str) -> threading.Lock:
         """The lock for creating or removing the volume's export: the exports after a start run in parallel with other calls."""
@@ -128,12 +125,9 @@ class Engine:
         return self.call_quietly(work, convert.snapshot_object, self.context, work, snapshot, volume)
 
     def call_quietly(self, work: Work, operation: Callable[..., Any], *arguments: Any) -> Any:
-        """As `call`, for operations that do not access the back end: takes no slot."""
-        with self._surrounded(work):
-            return operation(*arguments)
+        """As `call`, for operations that do not access the back end: takes no slot.
 
-    @contextlib.contextmanager
-    def _surrounded(self, work: Work) -> Iterator[None]:
-        """Provide the driver's records, translate its errors, and hide passwords in errors and log."""
+        Provides the driver's records, translates its errors, and hides passwords in errors and log.
+        """
         with routed(self.route), working(work), redact.hiding(self.secrets), faults.translated(self.name):
-            yield
+            return operation(*arguments)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
 from csi_cinderlib.backend.columns import PROVIDER
 from csi_cinderlib.model import times
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import (
     MULTIATTACH,
     YES,
@@ -37,6 +38,9 @@ DEFAULT_TYPE, DEFAULT_TYPE_ID = "__DEFAULT__", "00000000-0000-4000-8000-00000000
 _SOURCES: Mapping[SourceKind, str] = MappingProxyType(
     {SourceKind.SNAPSHOT: "snapshot_id", SourceKind.VOLUME: "source_volid"}
 )
+
+
+_PROVIDER, _values_of = tuple(PROVIDER), attrgetter(*PROVIDER.values())
 
 
 class Row(dict[str, Any]):
@@ -233,7 +237,7 @@ def _pairs(values: Mapping[str, str]) -> list[Row]:
 
 
 def _provider(provider: Provider) -> dict[str, str | None]:
-    return {theirs: getattr(provider, ours) for theirs, ours in PROVIDER.items()}
+    return dict(zip(_PROVIDER, _values_of(provider), strict=True))
 
 
 def _shown_status(record: Volume | Snapshot, *, in_use: bool = False) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import IntEnum
 from types import MappingProxyType
 
@@ -58,12 +58,12 @@ class Slots:
         self._running: Counter[Urgency] = Counter()
         self._waiting: Mapping[Urgency, deque[threading.Event]] = {urgency: deque() for urgency in Urgency}
 
-    @contextmanager
-    def hold(self, urgency: Urgency) -> Iterator[None]:
+    def hold(self, urgency: Urgency) -> AbstractContextManager[None]:
         """Wait for a slot and hold it."""
-        if not self._limited:
-            yield
-            return
+        return self._held(urgency) if self._limited else nullcontext()
+
+    @contextmanager
+    def _held(self, urgency: Urgency) -> Iterator[None]:
         self._enter(urgency)
         try:
             yield

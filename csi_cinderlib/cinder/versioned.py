@@ -106,6 +106,8 @@ def coerce_specs(name: str, specs: Any) -> dict[str, str]:
     Raises:
         InvalidRequest: a value is None or a collection.
     """
+    if specs == {}:
+        return {}
     load_cinder()
     from cinder import objects
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from csi_cinderlib import brick
@@ -18,6 +17,7 @@ from csi_cinderlib.cinderlib.results import JsonSource
 from csi_cinderlib.errors import NotFound, PreconditionFailed
 from csi_cinderlib.model import connection as connections
 from csi_cinderlib.model import records
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment
 from csi_cinderlib.model.size import GiB, to_bytes
 from csi_cinderlib.persistence.iteration import walk

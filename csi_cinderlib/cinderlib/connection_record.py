@@ -7,7 +7,6 @@ sealed together.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +15,7 @@ from csi_cinderlib.cinderlib import checks
 from csi_cinderlib.cinderlib.creations import now
 from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.model.capability import AccessMode
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, Status, Volume
 
 _DEVICE = "device"

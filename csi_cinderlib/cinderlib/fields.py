@@ -7,7 +7,6 @@ are therefore kept, too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -15,6 +14,7 @@ from csi_cinderlib.backend.columns import PROVIDER, plain, update_snapshot, upda
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.model import times
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import MULTIATTACH, YES, Snapshot, Source, SourceKind, Status, Volume, VolumeType
 from csi_cinderlib.model.size import GiB
 

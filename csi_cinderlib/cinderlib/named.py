@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from csi_cinderlib.cinderlib import fields
@@ -12,6 +11,7 @@ from csi_cinderlib.cinderlib.creations import is_same, now
 from csi_cinderlib.cinderlib.handle import Object, let_go
 from csi_cinderlib.errors import NotFound, PreconditionFailed
 from csi_cinderlib.model import times
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Provider, Snapshot, Status, Volume
 
 N = TypeVar("N", Volume, Snapshot)

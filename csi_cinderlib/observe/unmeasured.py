@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 
@@ -23,6 +23,5 @@ class Unmeasured:
     def running(self) -> Iterator[None]:
         yield
 
-    @contextmanager
-    def backend_call(self, backend: str, operation: str) -> Iterator[None]:  # noqa: ARG002 - same signature as Metrics
-        yield
+    def backend_call(self, backend: str, operation: str) -> AbstractContextManager[None]:  # noqa: ARG002 - same signature as Metrics
+        return nullcontext()

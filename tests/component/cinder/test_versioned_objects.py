@@ -145,7 +145,7 @@ def test_values_of_another_type_are_converted_by_the_field() -> None:
     from cinder import objects
 
     row = {**rows.volume_row(PLAIN), "size": "3", "multiattach": 1, "display_name": 7}
-    filled = filling.fill(objects.Volume(), row)
+    filled = filling.make(objects.Volume, None, row)
     assert (filled.size, filled.multiattach, filled.display_name) == (3, True, "7")
 
 
@@ -153,7 +153,7 @@ def test_a_value_that_a_field_does_not_accept_is_refused() -> None:
     from cinder import objects
 
     with pytest.raises(ValueError, match="display_name"):
-        filling.fill(objects.Volume(), {**rows.volume_row(PLAIN), "display_name": ["a", "list"]})
+        filling.make(objects.Volume, None, {**rows.volume_row(PLAIN), "display_name": ["a", "list"]})
 
 
 def test_all_changes_of_fields_are_told() -> None:
