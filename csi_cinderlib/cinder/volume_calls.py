@@ -47,7 +47,7 @@ def _clone(engine: Engine, work: Work, created: Any, source: Volume) -> Mapping[
         work.volumes[source.id] = source
         original = engine.volume_object(work, source)
         if at_source := loading.clones_at_source_size(driver):
-            created.provider_location = original.provider_location  # the clean-up of a failed copy needs it
+            engine.call_quietly(work, shares.place, created, original.provider_location)
         update = engine.ask(work, driver.create_cloned_volume, created, original)
     if at_source and created.size > original.size:
         created.update(update)  # includes the clone's location
@@ -111,6 +111,8 @@ def size_of(engine: Engine, volume: Volume, attachments: Attachments) -> GiB:
     if assigned := volume.provider.id or volume.provider.location:
         references.insert(0, {"source-id": assigned})
     failure: DriverError = Unsupported("the volume cannot be referenced")
+    if not hasattr(driver, "manage_existing_get_size"):
+        raise Unsupported("the driver does not report the sizes of volumes")
     for reference in references:
         try:
             answer = engine.call(work, driver.manage_existing_get_size, subject, reference)
