@@ -104,6 +104,8 @@ def _dangling(connection: Connection, record: Record) -> DriverError:
     )
 
 
+LARGE = 64 * 1024
+"""Characters of a record that is large. Records of drivers have a few thousand."""
 REMOVALS = 5
 """Attempts to remove a record whose dependents were removed at the same time."""
 
@@ -141,8 +143,14 @@ class _Replace:
 
     @property
     def begins(self) -> bool:
-        """True unless the change finishes, undoes or deletes something."""
-        return getattr(self.record, "status", None) in (Status.CREATING, Status.EXTENDING)
+        """True unless the change finishes, undoes or deletes something.
+
+        A usable record that is large has values of a user, who may repeat the call later. The reserve is for many small changes.
+        """
+        status = getattr(self.record, "status", None)
+        return status in (Status.CREATING, Status.EXTENDING) or (
+            status is Status.AVAILABLE and len(self.row["body"]) > LARGE
+        )
 
     @property
     def part(self) -> Part:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.errors import StoreUnavailable
+from csi_cinderlib.lifecycle.groups import MEMBERS
 from csi_cinderlib.lifecycle.local import LocalBackend
-from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
+from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.persistence.memory import MemoryStore
 from tests.support.fakes import makers
@@ -107,3 +108,32 @@ def test_a_reverted_volume_is_released(make: MakeBackend, store: ObservedStore) 
         backend.revert_volume(store.get(Volume, volume.id), snapshot)
     left = store.get(Volume, volume.id)
     assert (left.status, left.owner) == (Status.AVAILABLE, "")
+
+
+def test_a_group_snapshot_is_in_error_and_keeps_the_ids_of_its_members(make: MakeBackend, store: ObservedStore) -> None:
+    backend = make(driver="tests.support.fakes.nothing.GroupDriver")
+    members = [makers.snapshot(backend.create_volume(makers.volume())) for _ in range(2)]
+    original: Callable[..., Any] = backend.driver.create_group_snapshot
+
+    def lose_result(record: Any) -> None:
+        if isinstance(record, GroupSnapshot) and record.status is Status.AVAILABLE:
+            raise StoreUnavailable("the store is away")
+        store.before["replace"] = lose_result  # of another record
+
+    def located(*arguments: Any) -> Any:
+        model, snapshots = original(*arguments)
+        store.before["replace"] = lose_result
+        return model, [{**snapshot, "provider_id": f"shelf {snapshot['id']}"} for snapshot in snapshots]
+
+    backend.driver.create_group_snapshot = located
+    wanted = GroupSnapshot(id=makers.new_id(), name="together", backend="fake")
+    with pytest.raises(StoreUnavailable):
+        backend.create_group_snapshot(wanted, members)
+    left = store.get(GroupSnapshot, wanted.id)
+    assert (left.status, left.owner) == (Status.ERROR, "")
+    assert {member.id: f"shelf {member.id}" for member in members} == {
+        id: columns["provider_id"]
+        for id, columns in left.fields[MEMBERS].items()  # type: ignore[attr-defined]  # by member
+    }
+    backend.delete_group_snapshot(left)
+    assert (store.page(GroupSnapshot).records, store.page(Snapshot).records) == ((), ())

@@ -92,6 +92,19 @@ def test_what_clean_up_writes_down_has_room_and_what_begins_has_none(disk: Disk)
                 store.replace(replace(record, status=Status.EXTENDING, message="x" * 100_000))
 
 
+def test_large_values_of_a_user_do_not_take_the_room_for_deletions(disk: Disk) -> None:
+    with opened(disk) as store:
+        added = [replace(record, status=Status.AVAILABLE) for record in add_until_full(store, disk)]
+        for record in added[:20]:
+            with pytest.raises(StoreUnavailable, match="is full"):
+                store.replace(replace(record, metadata={"note": "x" * 2_000_000}))
+            disk.fill()
+        for record in added:
+            store.remove(store.replace(replace(record, status=Status.DELETING, owner="me")))
+            disk.fill()
+        assert _all(store) == ()
+
+
 def test_nothing_is_begun_until_the_reserve_is_whole_again(disk: Disk) -> None:
     with opened(disk):
         pass
