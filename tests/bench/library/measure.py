@@ -37,18 +37,18 @@ NOISE = 1.1
 IN_MEMORY_MS: Mapping[str, float] = {
     "get by id": 0.01,
     "read five attributes": 0.01,
-    "create and read": 0.4,
-    "save": 0.4,
-    "extend": 0.5,
-    "create a snapshot": 0.6,
-    "delete a snapshot": 1.2,
-    "clone": 1.2,
-    "connect": 1.2,
-    "disconnect": 0.9,
-    "delete": 0.9,
+    "create and read": 0.35,
+    "save": 0.2,
+    "extend": 0.35,
+    "create a snapshot": 0.45,
+    "delete a snapshot": 0.35,
+    "clone": 0.6,
+    "connect": 0.8,
+    "disconnect": 0.75,
+    "delete": 0.4,
 }
 """Budgets of the rows in which cinderlib only calls the driver and changes a dictionary. The library also stores the intent and the
-result as in a database, with a comparison of revisions, and holds the locks of Cinder's volume manager."""
+result as in a database, with a comparison of revisions, and gives the driver an object of its own. The driver itself takes 0.01 to 0.02 ms a call."""
 ON_A_SERVER: Mapping[str, float] = {"delete a snapshot": 2.0, "delete": 1.5, "dump": 2.5}
 """Budgets of rows with PostgreSQL, relative to cinderlib. A deletion is two commits instead of one. A dump reads the connections of each
 volume, which cinderlib has read in the list; both together are the row `list and dump`."""
