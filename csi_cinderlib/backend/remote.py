@@ -309,11 +309,9 @@ class RemoteDriver:
         return self._call(dict, "create_snapshot", snapshot, volume, attachments)
 
     def delete_snapshot(
-        self, snapshot: Snapshot, *, unfinished: bool, volume: Volume | None = None, attachments: Attachments = ()
+        self, snapshot: Snapshot, volume: Volume | None = None, attachments: Attachments = (), *, unfinished: bool
     ) -> Outcome:
-        return self._call(
-            Outcome, "delete_snapshot", snapshot, unfinished=unfinished, volume=volume, attachments=attachments
-        )
+        return self._call(Outcome, "delete_snapshot", snapshot, volume, attachments, unfinished=unfinished)
 
     def create_group(self, group: Group, volumes: Sequence[Volume]) -> None:
         self._call(NoneType, "create_group", group, volumes)

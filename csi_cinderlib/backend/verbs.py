@@ -138,7 +138,7 @@ class Driver(Protocol):
     def revert_volume(self, volume: Volume, snapshot: Snapshot) -> None: ...
     def create_snapshot(self, snapshot: Snapshot, volume: Volume, attachments: Attachments) -> Columns: ...
     def delete_snapshot(
-        self, snapshot: Snapshot, *, unfinished: bool, volume: Volume | None = None, attachments: Attachments = ()
+        self, snapshot: Snapshot, volume: Volume | None = None, attachments: Attachments = (), *, unfinished: bool
     ) -> Outcome:
         """Without its volume and the volume's attachments, they are read from the store."""
 

@@ -278,7 +278,7 @@ class CinderDriver:
         return snapshot_calls.create(self._engine, snapshot, volume, attachments)
 
     def delete_snapshot(
-        self, snapshot: Snapshot, *, unfinished: bool, volume: Volume | None = None, attachments: Attachments = ()
+        self, snapshot: Snapshot, volume: Volume | None = None, attachments: Attachments = (), *, unfinished: bool
     ) -> Outcome:
         work = self._engine.work() if volume is None else self._engine.work(volume, attachments=attachments)
         return snapshot_calls.delete(self._engine, work, snapshot, unfinished=unfinished)

@@ -62,13 +62,8 @@ class Snapshots(Life[Snapshot, Volume, Columns]):
 
     def delete_on_backend(self, record: Snapshot, *, was: Snapshot | None = None, origin: Origin | None = None) -> None:
         unfinished = was is None or record.unfinished
-        outcome = (
-            self.driver.delete_snapshot(record, unfinished=unfinished)
-            if origin is None
-            else self.driver.delete_snapshot(
-                record, unfinished=unfinished, volume=origin.volume, attachments=origin.attachments
-            )
-        )
+        known = (origin.volume, origin.attachments) if origin is not None else ()
+        outcome = self.driver.delete_snapshot(record, *known, unfinished=unfinished)
         self.ledger.note_outcome(record, was, outcome)
 
     def remove_deleted(self, record: Snapshot, origin: Origin | None) -> bool:

@@ -49,9 +49,8 @@ IN_MEMORY_MS: Mapping[str, float] = {
 }
 """Budgets of the rows in which cinderlib only calls the driver and changes a dictionary. The library also stores the intent and the
 result as in a database, with a comparison of revisions, and gives the driver an object of its own. The driver itself takes 0.01 to 0.02 ms a call."""
-ON_A_SERVER: Mapping[str, float] = {"delete a snapshot": 2.0, "delete": 1.5, "dump": 2.5}
-"""Budgets of rows with PostgreSQL, relative to cinderlib. A deletion is two commits instead of one. A dump reads the connections of each
-volume, which cinderlib has read in the list; both together are the row `list and dump`."""
+ON_A_SERVER: Mapping[str, float] = {"delete a snapshot": 2.0, "delete": 1.5}
+"""Budgets of rows with PostgreSQL, relative to cinderlib. A deletion is two commits instead of one."""
 
 _SMALL = 1e-4
 """Seconds below which a figure is shown in microseconds."""
