@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import secret_values
-from csi_cinderlib.cinder import convert, faults, named_locks
+from csi_cinderlib.cinder import convert, faults
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinder.slots import Slots, urgency
 from csi_cinderlib.cinder.work import Route, Work, routed, working
@@ -108,9 +108,15 @@ class Engine:
             raise BackendUnavailable(self.name, "the driver is not set up")
         return self.driver
 
-    def lock(self, name: str) -> contextlib.AbstractContextManager[None]:
-        """Hold a named lock of Cinder's volume manager."""
-        return named_locks.OF_PROCESS.hold(name, self.store, self.name)
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold a named Cinder lock, with the names used by its volume manager and drivers. Cinder requires ASCII."""
+        from cinder import coordination
+
+        with contextlib.ExitStack() as held:
+            with faults.translated(self.name):
+                held.enter_context(coordination.COORDINATOR.get_lock(name.encode("ascii", "backslashreplace").decode()))
+            yield
 
     def turn(self, volume_id: str) -> threading.Lock:
         """The lock for creating or removing the volume's export: the exports after a start run in parallel with other calls."""

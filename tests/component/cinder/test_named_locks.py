@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,11 +10,9 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.cinder.named_locks import OF_PROCESS, NamedLocks
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.model.records import Volume
-from csi_cinderlib.persistence.api import Traits
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore
 from tests.support.watching import failing
@@ -47,12 +44,6 @@ def a_deletion_of_a_snapshot(backend: LocalBackend) -> tuple[Call, str, str]:
     return lambda: backend.delete_snapshot(snapshot), "delete_snapshot", f"{snapshot.id}-delete_snapshot"
 
 
-@pytest.fixture
-def _shared(store: ObservedStore) -> None:
-    """Other processes can open the store."""
-    store.traits = Traits(durable=False, shared=True)
-
-
 def is_free(name: str) -> bool:
     """Whether another thread gets the lock at once."""
     from cinder import coordination
@@ -72,7 +63,6 @@ def is_free(name: str) -> bool:
 
 
 @pytest.mark.parametrize("case", [a_clone, a_restore, a_deletion, a_deletion_of_a_snapshot])
-@pytest.mark.usefixtures("_shared")
 def test_the_lock_is_held_while_the_driver_works_and_free_afterwards(backend: LocalBackend, case: Case) -> None:
     call, method, lock = case(backend)
     free = []
@@ -106,56 +96,6 @@ def lock_files(id: str) -> list[str]:
     return [file.name for file in Path(COORDINATOR._file_path).parent.iterdir() if id in file.name]
 
 
-@pytest.mark.usefixtures("backend")
-def test_a_store_of_one_process_needs_no_file(store: ObservedStore) -> None:
-    with NamedLocks().hold("one", store, "array"):
-        assert is_free("one")
-
-
-def test_threads_of_one_process_exclude_each_other(store: ObservedStore) -> None:
-    locks, order, waits = NamedLocks(), [], threading.Event()
-
-    def second() -> None:
-        waits.set()
-        with locks.hold("one", store, "array"):
-            order.append("second")
-
-    with locks.hold("one", store, "array"), locks.hold("another", store, "array"):
-        thread = threading.Thread(target=second)
-        thread.start()
-        assert waits.wait(60)
-        order.append("first")
-    thread.join(60)
-    assert order == ["first", "second"]
-
-
-@pytest.mark.usefixtures("backend")
-def test_a_process_that_has_forked_and_its_children_lock_the_files(store: ObservedStore) -> None:
-    """The child has the records of the parent, also with a store in memory."""
-    locks = NamedLocks()
-    locks.note_fork()
-    with locks.hold("one", store, "array"):
-        assert not is_free("one")
-    assert is_free("one")
-
-
-def test_a_fork_is_noted_in_both_processes() -> None:
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if OF_PROCESS.has_forked else 1)
-    assert os.waitpid(child, 0)[1] == 0
-    assert OF_PROCESS.has_forked
-
-
-def test_a_child_does_not_wait_for_threads_of_its_parent(store: ObservedStore) -> None:
-    locks = NamedLocks()
-    with locks.hold("one", store, "array"):
-        locks.begin_child()
-        with locks.hold("one", store, "array"):
-            """It has the lock."""
-
-
-@pytest.mark.usefixtures("_shared")
 def test_an_id_that_is_a_pattern_takes_no_locks_of_others_along(backend: LocalBackend) -> None:
     """Cinder looks for the files by a pattern, and a user of the library may choose an id."""
     other = backend.create_volume(makers.volume())
@@ -179,7 +119,7 @@ def _runtimes(request: pytest.FixtureRequest, runtime: Runtime, tmp_path: Path) 
     later.close()
 
 
-@pytest.mark.usefixtures("_runtimes", "_shared")
+@pytest.mark.usefixtures("_runtimes")
 def test_the_files_of_locks_go_with_what_they_are_named_after(backend: LocalBackend) -> None:
     driver: Any = backend.driver
     cleaned: list[tuple[str, str]] = []
