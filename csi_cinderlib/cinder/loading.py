@@ -102,7 +102,7 @@ def construct(settings: BackendSettings, runtime: Runtime, section: str, *, is_e
         shares.clone_by_copy(instance)
     if _definer(instance, "create_snapshot") == "NfsDriver":
         share_copies.copy_snapshots(instance)
-    if _definer(instance, "extend_volume") == "NfsDriver":
+    if _definer(instance, "extend_volume") in {"NfsDriver", "PowerStoreNFSDriver"}:
         share_copies.grow_in_use(instance)
     return instance
 
@@ -230,7 +230,7 @@ def clones_at_source_size(driver: Any) -> bool:
 
 def _refuses_growth_in_use(driver: Any) -> bool:
     """Drivers that store files refuse it, but their reports do not say so."""
-    return _definer(driver, "extend_volume") in {"PowerStoreNFSDriver", "QuobyteDriver", "VmstoreNfsDriver"}
+    return _definer(driver, "extend_volume") in {"QuobyteDriver", "VmstoreNfsDriver"}
 
 
 def _definer(driver: Any, method: str) -> str:
