@@ -19,7 +19,7 @@ from csi_cinderlib.cinderlib.primitives import bare
 from csi_cinderlib.cinderlib.results import Json
 from csi_cinderlib.errors import AlreadyExists, DriverError, InvalidRequest, NotFound, OperationPending
 from csi_cinderlib.model.making import replace
-from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
+from csi_cinderlib.model.records import Attachment, Snapshot, Volume
 from csi_cinderlib.persistence.optimistic import change
 
 if TYPE_CHECKING:
@@ -210,10 +210,10 @@ class Object(Copyable, Generic[T]):
 
     def _store_changes(self, stored: T, unsaved: Mapping[str, Any]) -> T:
         """Store these values, and keep concurrent changes of others. Raises StaleRecord if one was changed differently."""
-        return change(self._library.store, stored, lambda current: self._with_changes(current, unsaved))
-
-    def _with_changes(self, stored: T, unsaved: Mapping[str, Any]) -> T:
-        return merged(self._base or self._record, self._changed(stored, unsaved), stored)
+        base = self._base or self._record
+        return change(
+            self._library.store, stored, lambda current: merged(base, self._changed(current, unsaved), current)
+        )
 
     def _stored_first(self) -> dict[str, Any]:
         """The values that an operation stores before it begins, as the operations of cinderlib do."""
@@ -387,14 +387,10 @@ def let_go(library: Library, record: T) -> T | None:
         stored = library.store.get(type(record), record.id)
         if not is_same(stored, record):
             return None
-        return change(library.store, stored, lambda current: _released(current, library.owner))
+        return change(
+            library.store,
+            stored,
+            lambda current: replace(current, owner="") if current.owner == library.owner else current,
+        )
     except DriverError:
         return None
-
-
-def _released(record: T, owner: str) -> T:
-    """A creation that failed is in ERROR even if its failure could not be stored: CREATING without an owner has not begun."""
-    if record.owner != owner:
-        return record
-    status = Status.ERROR if record.status is Status.CREATING else record.status
-    return replace(record, owner="", status=status)

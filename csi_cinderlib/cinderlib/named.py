@@ -62,15 +62,10 @@ class NamedObject(Object[N]):
             PreconditionFailed: this object is stored already, and its creation was interrupted.
         """
         if self._record.revision and self._outcome != "deleted":
-            stored = self._stored()
-            if is_only_saved(stored):
-                return fields.without_results(self._with_changes(stored, self._unsaved()))
-            self._refuse_interrupted(stored)
+            self._refuse_interrupted(self._stored())
         record = self._with_unsaved()
         if self._outcome == "deleted":
             record = replace(record, created_at=now(), provider=Provider(), revision="", unfinished=False)
-        elif record.revision:
-            record = replace(record, revision="")
         return fields.without_results(record)
 
     def _as_source(self) -> N:
@@ -96,7 +91,7 @@ class NamedObject(Object[N]):
 
     def _after_failed_creation(self) -> None:
         """Take over the record that a failed creation has left, so that `delete` cleans up."""
-        self._take(let_go(self._library, self._record) or replace(self._record, revision=""), "error")
+        self._take(let_go(self._library, self._record) or self._record, "error")
 
     def _after_failed_deletion(self) -> None:
         stored = let_go(self._library, self._record) or self._record
@@ -139,17 +134,4 @@ def _remedy(record: Volume | Snapshot) -> str:
     if isinstance(record, Volume) and record.status is Status.EXTENDING:
         size = record.target_size or record.size
         return f"extension to {size} GiB was interrupted; call extend({size}) to finish it"
-    if is_only_saved(record):
-        return "creation has not begun; call create()"
     return "creation was interrupted; call delete(), and create it again"
-
-
-def is_only_saved(record: Volume | Snapshot) -> bool:
-    """Whether the object was stored by `save`, and its creation has not begun.
-
-    The intent to create it has an owner, which a failure removes together with the status. In records of earlier versions, the failure
-    may have left the status: there the intent of a volume shows in its place and its mark.
-    """
-    if record.status is not Status.CREATING or record.owner:
-        return False
-    return isinstance(record, Snapshot) or not record.host or (record.source is None and not record.blank)

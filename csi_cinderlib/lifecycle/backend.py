@@ -180,8 +180,6 @@ class Backend:
     def create_volume(self, record: Volume) -> Volume:
         """Create the volume of the record: empty, from a snapshot, or as a clone, according to `record.source`.
 
-        A record with a revision is stored already, and its creation has not begun.
-
         Raises:
             AlreadyExists: the id is in use; call `resume_create_volume` if that record is CREATING.
             ResourceExhausted, Unsupported, InvalidRequest, BackendError: neither volume nor record is left. If the clean-up failed

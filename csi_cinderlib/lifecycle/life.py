@@ -129,15 +129,6 @@ class Life(ABC, Generic[S, L, A]):
         now = record.created_at or self.ledger.now()
         return replace(record, status=Status.CREATING, owner=self.ledger.owner, created_at=now)
 
-    def store_intent(self, prepared: S) -> S:
-        """Store the intent of `prepare` as a new record. A record with a revision was only saved, and becomes the intent.
-
-        Raises:
-            AlreadyExists: there is a record with the id.
-            NotFound, StaleRecord: the saved record was removed or changed.
-        """
-        return self.store.replace(prepared) if prepared.revision else self.store.add(prepared)
-
     def create_intended(self, record: S) -> S:
         """Create the object after its intent was stored, and store the answer of the driver."""
         faultpoints.reach(f"create-{self.point}.record-written")

@@ -39,7 +39,7 @@ class Snapshots(Life[Snapshot, Volume, Columns]):
         self.room.check()
         volume = self.load_source(record)
         self.ledger.attachments(volume.id)  # an unreadable attachment must fail the call before any change
-        return self.create_intended(self.store_intent(self.prepare(record)))
+        return self.create_intended(self.store.add(self.prepare(record)))
 
     def list_objects(self, record: Snapshot) -> Sequence[Snapshot]:
         return (record,)

@@ -51,7 +51,7 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         self._leave_file_alone(
             record
         )  # before the record exists: a retry with a record would treat the file as its own
-        return self.create_intended(self.store_intent(record))
+        return self.create_intended(self.store.add(record))
 
     def _check_source(self, record: Volume, source: Source) -> None:
         """Raises before a record is stored if the source cannot be copied or is too large."""
@@ -78,7 +78,7 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
     def _leave_file_alone(self, record: Volume) -> None:
         """Raises NameTaken if the file of another volume would be overwritten, AlreadyExists if the file belongs to a known volume."""
         if self._traits().overwrites_files and (path := self.driver.find_file(record)):
-            if not (record.name_taken or record.revision) and lookup.find(self.store, Volume, record.id):
+            if not record.name_taken and lookup.find(self.store, Volume, record.id):
                 raise AlreadyExists("volume", record.id)
             raise self.ledger.leave_alone(record, BackendError(self.driver.name, f"{path} exists"))
 
