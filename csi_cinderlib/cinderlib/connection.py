@@ -11,10 +11,10 @@ from csi_cinderlib.cinderlib import checks, connection_device, connection_record
 from csi_cinderlib.cinderlib.attributes import MaybeNone
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.connection_values import ConnectionValues
-from csi_cinderlib.cinderlib.handle import let_go
+from csi_cinderlib.cinderlib.creations import let_go
 from csi_cinderlib.cinderlib.keywords import ConstructedConnection, NewConnection
 from csi_cinderlib.cinderlib.results import JsonSource
-from csi_cinderlib.errors import NotFound, PreconditionFailed
+from csi_cinderlib.errors import NotFound, PreconditionFailed, StaleRecord
 from csi_cinderlib.model import connection as connections
 from csi_cinderlib.model import records
 from csi_cinderlib.model.making import replace
@@ -200,7 +200,7 @@ class Connection(ConnectionValues):
         """
         errors = brick.exception_chainer() if exc is None else exc
         with exception.about(self), self._library.busy(self.volume_id):
-            self._current()
+            self._current_anyway()
             device, shared = connection_device.loaded(self.device), self._shares_device()
             if not shared:
                 self._take_off(device, force=force, ignore_errors=ignore_errors, errors=errors)
@@ -210,6 +210,14 @@ class Connection(ConnectionValues):
                     self._take_off(device, force=force, ignore_errors=ignore_errors, errors=errors)
             if errors and not ignore_errors:
                 raise errors
+
+    def _current_anyway(self) -> Attachment:
+        """As `_current`, without unsaved values that conflict with stored ones: they must not keep a volume attached."""
+        try:
+            return self._current()
+        except StaleRecord:
+            self._start_over()
+            return self._current()
 
     def _take_off(self, device: brick.Device | None, *, force: bool, ignore_errors: bool, errors: Any) -> None:
         with errors.context(force, "Disconnect failed"), exception.about(self):
@@ -253,7 +261,7 @@ class Connection(ConnectionValues):
         with exception.about(self), self._library.busy(self.volume_id):
             try:
                 with contextlib.suppress(NotFound):
-                    self._core.disconnect(self._current() if self.connected else self._record)
+                    self._core.disconnect(self._current_anyway() if self.connected else self._record)
             except Exception:
                 let_go(self._library, self._record)
                 raise

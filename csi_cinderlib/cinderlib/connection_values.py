@@ -186,7 +186,7 @@ class ConnectionValues(ConnectionFields, LazyVolumeAttr[Attachment]):
 
     def _take(self, record: Attachment, outcome: str = "") -> None:
         """Set the record, and keep the unsaved values."""
-        base = (self._base or self._record) if self._unsaved() else None
+        base = self._base_on(record, self._unsaved())
         changed = connection_record.differences(self._record, self.connection_info)
         columns = super()._unsaved()
         connection_record.refill(self._info, connection_record.info(self._changed(record, changed)))

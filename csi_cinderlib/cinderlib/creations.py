@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from csi_cinderlib.errors import DriverError
 from csi_cinderlib.model import times
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, Snapshot, Volume
+from csi_cinderlib.persistence.optimistic import change
+
+if TYPE_CHECKING:
+    from csi_cinderlib.cinderlib.types import Library
 
 T = TypeVar("T", Volume, Snapshot, Attachment)
 
@@ -25,3 +31,22 @@ def is_same(stored: T, record: T) -> bool:
 
 def now() -> str:
     return times.stamp(times.utc_now())
+
+
+def let_go(library: Library, record: T) -> T | None:
+    """Release the stored record after a failure, so that another process may retry at once.
+
+    Returns:
+        The record; None if there is none, if it is another record with the same id, or if the store does not respond.
+    """
+    try:
+        stored = library.store.get(type(record), record.id)
+        if not is_same(stored, record):
+            return None
+        return change(
+            library.store,
+            stored,
+            lambda current: replace(current, owner="") if current.owner == library.owner else current,
+        )
+    except DriverError:
+        return None

@@ -157,6 +157,8 @@ def _with_status(record: R, status: str | None, *, in_use: bool) -> R:
         raise InvalidRequest("status", f"must be available while the status is {record.status} (got {status!r})")
     derived = "in-use" if in_use else "available"
     kept = {} if status in (derived, None) else {"status": status}
+    if own is not record.status:  # the user declares it whole, so a later clean-up must not delete it
+        record = replace(record, unfinished=False, message="")
     return replace(record, status=own, fields=_without(record, "status") | kept)
 
 

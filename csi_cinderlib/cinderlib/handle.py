@@ -14,7 +14,7 @@ from csi_cinderlib.cinderlib import class_attributes, default, exception, fields
 from csi_cinderlib.cinderlib.attributes import MaybeName
 from csi_cinderlib.cinderlib.copies import Copyable
 from csi_cinderlib.cinderlib.creations import is_same
-from csi_cinderlib.cinderlib.merging import merged
+from csi_cinderlib.cinderlib.merging import merged, rebased
 from csi_cinderlib.cinderlib.primitives import bare
 from csi_cinderlib.cinderlib.results import Json
 from csi_cinderlib.errors import AlreadyExists, DriverError, InvalidRequest, NotFound, OperationPending
@@ -111,7 +111,11 @@ class Object(Copyable, Generic[T]):
     def _ovo(self) -> Any:
         """Cinder's versioned object. `save` stores changes made to it."""
         if self._object is None:
+            record = self._record
             self._object = self._make()
+            while self._record is not record:  # another thread has set a newer one, and saw no object to update
+                record = self._record
+                self._show()
         return self._object
 
     def _make(self) -> Any:
@@ -164,7 +168,7 @@ class Object(Copyable, Generic[T]):
         Values that were set on Cinder's object and are not stored yet stay, except those that an operation sets.
         """
         unsaved = self._unsaved_fields() if self._object is not None else ()
-        self._base = (self._base or self._record) if unsaved else None
+        self._base = self._base_on(record, unsaved)
         self._record, self._outcome = record, outcome
         self._show(unsaved)
 
@@ -203,17 +207,30 @@ class Object(Copyable, Generic[T]):
             record = self._store_all()
         if self._outcome or record.revision != self._record.revision:
             self._take(record)
+        base = self._base or self._record
         if unsaved := self._stored_first():
-            record = self._store_changes(record, unsaved)
+            record = self._store_changes(record, unsaved, base)
             self._saved(record, unsaved)
         return record
 
-    def _store_changes(self, stored: T, unsaved: Mapping[str, Any]) -> T:
-        """Store these values, and keep concurrent changes of others. Raises StaleRecord if one was changed differently."""
-        base = self._base or self._record
-        return change(
-            self._library.store, stored, lambda current: merged(base, self._changed(current, unsaved), current)
-        )
+    def _store_changes(self, stored: T, unsaved: Mapping[str, Any], base: T) -> T:
+        """Store these values, and keep concurrent changes of others.
+
+        Args:
+            base: read before the values, which another thread may store meanwhile. Read later, it could contain more than they do.
+
+        Raises:
+            StaleRecord: a value was changed differently.
+        """
+        return change(self._library.store, stored, lambda now: merged(base, self._changed(now, unsaved), now))
+
+    def _base_on(self, record: T, unsaved: Collection[str]) -> T | None:
+        """The base of these values once the record is set: they change the earlier one, and other values are now those of the record."""
+        base, values = self._base or self._record, self._unsaved()
+        pending = {name: values[name] for name in unsaved if name in values}
+        with contextlib.suppress(DriverError):  # a value that cannot be stored is refused when it is
+            return rebased(base, self._changed(base, pending), record) if pending else None
+        return base
 
     def _stored_first(self) -> dict[str, Any]:
         """The values that an operation stores before it begins, as the operations of cinderlib do."""
@@ -287,9 +304,10 @@ class Object(Copyable, Generic[T]):
             VolumeNotFound, SnapshotNotFound, ConnectionNotFound: the record was deleted.
         """
         with exception.about(self):
+            base = self._base or self._record
             unsaved = self._unsaved()
             if (stored := self._to_change()) is not None:
-                saved = self._store_changes(stored, unsaved)
+                saved = self._store_changes(stored, unsaved, base)
             else:
                 self._refuse_deleted()
                 saved = self._put(self._changed(self._record, unsaved))
@@ -309,7 +327,7 @@ class Object(Copyable, Generic[T]):
         """Set the record that contains these values. Those that were set in the meantime, by another thread, stay unsaved."""
         now = self._unsaved()
         since = {name for name, value in now.items() if name not in stored or stored[name] != value}
-        self._base = (self._base or self._record) if since else None
+        self._base = self._base_on(record, since)
         self._record, self._outcome, self._has_moved = record, "", False
         self._show(since)
         self._tell_others(record)
@@ -375,22 +393,3 @@ class Object(Copyable, Generic[T]):
 
 def _kind(record: Any) -> str:
     return type(record).__name__.lower()
-
-
-def let_go(library: Library, record: T) -> T | None:
-    """Release the stored record after a failure, so that another process may retry at once.
-
-    Returns:
-        The record; None if there is none, if it is another record with the same id, or if the store does not respond.
-    """
-    try:
-        stored = library.store.get(type(record), record.id)
-        if not is_same(stored, record):
-            return None
-        return change(
-            library.store,
-            stored,
-            lambda current: replace(current, owner="") if current.owner == library.owner else current,
-        )
-    except DriverError:
-        return None

@@ -43,6 +43,12 @@ def merged(base: R, ours: R, theirs: R) -> R:
     return replace(theirs, **values) if values else theirs
 
 
+def rebased(base: R, ours: R, record: R) -> R:
+    """The base of our values on a newer record, which its user has seen since: only what ours change is still that of the earlier base."""
+    names = (field.name for field in fields(base) if field.name not in _NOT_MERGED)
+    return replace(record, **{name: value for name in names if (value := getattr(base, name)) != getattr(ours, name)})
+
+
 class _Conflict(Exception):
     """The text is the path of the value."""
 

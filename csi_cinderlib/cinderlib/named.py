@@ -7,8 +7,8 @@ from typing import Any, TypeVar, cast
 
 from csi_cinderlib.cinderlib import fields
 from csi_cinderlib.cinderlib.attributes import MaybeNone
-from csi_cinderlib.cinderlib.creations import is_same, now
-from csi_cinderlib.cinderlib.handle import Object, let_go
+from csi_cinderlib.cinderlib.creations import is_same, let_go, now
+from csi_cinderlib.cinderlib.handle import Object
 from csi_cinderlib.errors import NotFound, PreconditionFailed
 from csi_cinderlib.model import times
 from csi_cinderlib.model.making import replace

@@ -12,7 +12,7 @@ from csi_cinderlib.cinderlib import arguments, checks, connection_record, defaul
 from csi_cinderlib.cinderlib.attributes import VolumeFields
 from csi_cinderlib.cinderlib.class_attributes import ovo_class
 from csi_cinderlib.cinderlib.connection import Connection
-from csi_cinderlib.cinderlib.handle import let_go
+from csi_cinderlib.cinderlib.creations import let_go
 from csi_cinderlib.cinderlib.keywords import CopiedVolume, NewConnection, NewSnapshot, VolumeArguments
 from csi_cinderlib.cinderlib.named import NamedObject
 from csi_cinderlib.cinderlib.properties import get_connector_properties
