@@ -41,15 +41,15 @@ IN_MEMORY_MS: Mapping[str, float] = {
     "save": 0.2,
     "extend": 0.35,
     "create a snapshot": 0.45,
-    "delete a snapshot": 0.35,
-    "clone": 0.6,
+    "delete a snapshot": 0.6,
+    "clone": 0.75,
     "connect": 0.8,
     "disconnect": 0.75,
-    "delete": 0.4,
+    "delete": 0.45,
 }
 """Budgets of the rows in which cinderlib only calls the driver and changes a dictionary. The library also stores the intent and the
 result as in a database, with a comparison of revisions, and gives the driver an object of its own. The driver itself takes 0.01 to 0.02 ms a call."""
-ON_A_SERVER: Mapping[str, float] = {"delete a snapshot": 2.0, "delete": 1.5}
+ON_A_SERVER: Mapping[str, float] = {"delete a snapshot": 1.5, "delete": 1.2}
 """Budgets of rows with PostgreSQL, relative to cinderlib. A deletion is two commits instead of one."""
 
 _SMALL = 1e-4
