@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import devices, kernel
+from csi_cinderlib.host.patience import of_process
 from csi_cinderlib.model.records import NOTHING
 
 
@@ -42,6 +44,22 @@ def is_another(device: Device) -> bool:
         return devices.identity(device.path) != device.wwid
     except HostError:
         return True
+
+
+def flush(device: Device) -> None:
+    """Write the kernel's dirty blocks to the storage, if the device still exists and is writable.
+
+    Raises:
+        HostError: a write failed; the data is not safe.
+        NoAnswer: the share of the device's file does not respond; nothing was started.
+        OperationPending: the storage has not taken all data yet; the flush continues.
+    """
+    path, patience = device.path, of_process()
+    if device.file:  # a flush to a dead share would never end, and keep the device open
+        with kernel.named(f"cannot flush {path}"), contextlib.suppress(FileNotFoundError):
+            patience.look(path, "file", lambda: kernel.ask_for(device.file))
+    if devices.is_block_device(path) and not is_another(device) and not devices.is_read_only(path):
+        patience.carry_out(path, lambda: devices.flush(path))
 
 
 def check_readable(device: Device) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from csi_cinderlib.brick import loading, plain_names, scsi, tools
 from csi_cinderlib.brick.allowed_paths import NOWHERE, Absent, AllowedPaths, Place, file_below
-from csi_cinderlib.brick.device import Device, ForeignDevice, is_another
+from csi_cinderlib.brick.device import Device, ForeignDevice, flush, is_another
 from csi_cinderlib.brick.execute import execute, execute_flushing_briefly
 from csi_cinderlib.brick.failures import in_words
 from csi_cinderlib.brick.local_path import Connector, LocalPath, path_in
@@ -133,11 +133,11 @@ class Initiator:
         force: bool = False,
         ignore_errors: bool | None = None,
     ) -> None:
-        """Detach the volume: loop device, multipath map, paths, session. Layers that no longer exist are skipped.
+        """Flush and detach the volume: loop device, multipath map, paths, session. Layers that no longer exist are skipped.
 
         Args:
             device: the result of `connect`; without it only the connection is used.
-            force: continue after a failed flush; only for a device that is already dead.
+            force: continue after a failed flush, and do not flush loop devices; only for a device that is already dead.
             ignore_errors: with `force`, whether os-brick's errors are dropped at the end (by default) or raised.
 
         Raises:
@@ -156,7 +156,9 @@ class Initiator:
     def _disconnect(
         self, connection: Connection, data: dict[str, Any], device: Device | None, how: dict[str, bool]
     ) -> None:
-        self._detach_loop(connection, device)
+        if device and not device.file and not how["force"]:
+            flush(device)  # not all of os-brick's connectors do
+        self._detach_loop(connection, device, force=how["force"])
         if connection.protocol in (*SHARES, *PATHS):
             return  # only the loop device was attached here
         try:
@@ -178,12 +180,12 @@ class Initiator:
         if device and device.multipath and not is_another(device):
             scsi.remove_map(device.path)
 
-    def _detach_loop(self, connection: Connection, device: Device | None) -> None:
+    def _detach_loop(self, connection: Connection, device: Device | None, *, force: bool) -> None:
         if (
             device
             and device.file
             and device.wwid
-            and devices.detach_file(device.path, expected=device.wwid, file=device.file)
+            and devices.detach_file(device.path, expected=device.wwid, file=device.file, flush=not force)
         ):
             return  # a file is attached once: `attach_file` reuses its loop device
         file = device.file if device else self._path_of(connection)

@@ -220,6 +220,9 @@ class Connection(ConnectionValues):
             return self._current()
 
     def _take_off(self, device: brick.Device | None, *, force: bool, ignore_errors: bool, errors: Any) -> None:
+        if force and device:
+            with errors.context(force, "Flush failed"), exception.about(self):
+                brick.flush(device)
         with errors.context(force, "Disconnect failed"), exception.about(self):
             self._initiator().disconnect(self._reachable(), device, force=force, ignore_errors=force and ignore_errors)
 

@@ -92,7 +92,7 @@ def flush(device: str) -> None:
     Raises:
         HostError: a write failed; the data is not safe.
     """
-    with kernel.named(f"cannot flush {device}"), kernel.opened(device, os.O_RDWR) as fd:
+    with kernel.named(f"cannot flush {device}"), kernel.opened(device, os.O_RDONLY) as fd:
         os.fsync(fd)
         kernel.ioctl(fd, _BLKFLSBUF)
 
@@ -306,20 +306,21 @@ def _first_of_racers(path: str, state: os.stat_result, number: int, *, read_only
     return first
 
 
-def detach_file(device: str, *, expected: str, file: str = "") -> bool:
-    """Detach a loop device, unless it is free or now has another file. Returns whether it was detached.
+def detach_file(device: str, *, expected: str, file: str = "", flush: bool = True) -> bool:
+    """Flush and detach a loop device, unless it is free or now has another file. Returns whether it was detached.
 
     Args:
         expected: the `identity` of the device when it was attached. The kernel reuses freed devices, so the name alone may
             belong to another volume.
         file: the path of its file, used for the comparison if the share is dead and the file cannot be accessed.
+        flush: False for a dead share. Blocks that are not written yet are lost.
 
     Raises:
-        HostError: the device is mounted, claimed by another device, or open; it stays attached.
+        HostError: the device is mounted, claimed by another device, or open, or the flush failed; it stays attached.
     """
-    # Checked before the exclusive open, which fails for a device in use by another volume; and again when nothing can change it.
+    # Checked before the exclusive open, which fails for a device in use by another volume, and again after it.
     is_right = _is_still(device, expected) or identities.shows(device, file)
-    return is_right and _detach(device, lambda status: _has_identity(status, expected), file=file)
+    return is_right and _detach(device, lambda status: _has_identity(status, expected), file=file, flush=flush)
 
 
 def detach_from(path: str, *, read_only: bool | None = None, file: os.stat_result | None = None) -> None:
@@ -337,13 +338,16 @@ def detach_from(path: str, *, read_only: bool | None = None, file: os.stat_resul
         _detach(device, lambda status: _shows(status, found) and read_only in (None, status.read_only))
 
 
-def _detach(device: str, is_right: Callable[[loopctl.Status], bool], *, file: str = "") -> bool:
-    """Detach the loop device if `is_right` holds after the exclusive open: it may have been reused. `file`: see `detach_file`."""
+def _detach(device: str, is_right: Callable[[loopctl.Status], bool], *, file: str = "", flush: bool = True) -> bool:
+    """Detach the loop device if `is_right` holds after the exclusive open: it may have been reused. See `detach_file`."""
     try:
         with kernel.opened(device, os.O_RDONLY | os.O_EXCL, patience=CLAIM_SECONDS) as fd:
             number = _number_if_right(fd, is_right, device, file)
             if number is None:
                 return False
+            if flush and not is_read_only(device):
+                with kernel.named(f"cannot flush {device}"):
+                    os.fsync(fd)  # a writer's close flushes only if it is the last; the detach drops what remains
             shown = loopctl.backing_path(number)
             loopctl.clear(fd)
             _set_read_only(fd, False)  # the flag outlives the file and would affect the next file
@@ -353,8 +357,7 @@ def _detach(device: str, is_right: Callable[[loopctl.Status], bool], *, file: st
         in_use = "it is in use: mounted, here or in another mount namespace, or part of another device"
         reason = in_use if error.errno == errno.EBUSY else error.strerror
         raise HostError(f"cannot detach {device}: {reason}") from error
-    # If there is another opener, the kernel reports success and detaches later: wait for it.
-    deadline = time.monotonic() + DETACH_SECONDS
+    deadline = time.monotonic() + DETACH_SECONDS  # if there is another opener, the kernel detaches later
     pause = 0.0005
     while loopctl.backing_path(number) == shown:
         if time.monotonic() > deadline:

@@ -362,8 +362,6 @@ class Staging:
             reach("unstage.cleared")
             if seen.view:
                 mounted.detach_read_only_view(record)
-            if not devices.is_read_only(device.path):
-                devices.flush(device.path)
         self._disconnect(record, force=bool(dead))
         reach("unstage.disconnected")
         self._records.remove(record.volume_id)

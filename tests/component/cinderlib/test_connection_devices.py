@@ -120,3 +120,15 @@ def test_a_device_that_cannot_be_read_is_not_attached(volume: Volume, tmp_path: 
         assert not volume._library.connection(connection.id).attached
     finally:
         devices.detach_file(device, expected=devices.identity(device), file=str(file))
+
+
+@pytest.mark.root
+def test_a_forced_detach_still_writes_out_what_it_can(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = volume.attach()
+    device = str(connection.path)
+    monkeypatch.setattr(devices, "DETACH_SECONDS", 0.0)
+    with Path(device).open("rb"):  # without it, the close of the writer would flush
+        Path(device).write_bytes(b"kept" * 1024)
+        with pytest.raises(brick.exception_class("ExceptionChainer"), match="another process has it open"):
+            connection.detach(force=True)
+        assert Path(str(connection.device["file"])).read_bytes()[:4096] == b"kept" * 1024

@@ -115,7 +115,8 @@ def cramped(node: Node) -> Iterator[Volume]:
     for path in reversed(mounted_below(node.base)):
         if path != str(small):
             mounts.unmount(path)
-    devices.detach_from(str(volume.file))
+    if device := devices.find_attached(str(volume.file)):
+        devices.detach_file(device, expected=devices.identity(device), flush=False)
     mounts.unmount(str(small))
 
 

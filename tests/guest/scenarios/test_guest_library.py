@@ -102,3 +102,22 @@ def test_os_bricks_own_connector_attaches_a_volume_by_hand(backend: Backend) -> 
     assert read(Path(str(connection.path))) == b"by hand"
     volume.detach()
     volume.delete()
+
+
+@pytest.mark.parametrize(
+    "backend", [pytest.param("nfs", marks=FILES), pytest.param("loopfile", marks=FILES)], indirect=True
+)
+def test_what_a_program_wrote_without_a_sync_is_in_the_volume_after_the_detach(backend: Backend) -> None:
+    """udev opens a device after each writer, so the writer's close does not flush."""
+    volume = backend.create_volume(1)
+    lost = []
+    for attempt in range(40):
+        mark = f"attempt {attempt}".encode().ljust(1000, b".")
+        Path(str(volume.attach().path)).write_bytes(mark)
+        volume.detach()
+        with Path(str(volume.attach().path)).open("rb") as device:
+            found = device.read(len(mark))
+        volume.detach()
+        lost += [attempt] * (found != mark)
+    assert lost == []
+    volume.delete()
