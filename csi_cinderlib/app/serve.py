@@ -90,7 +90,7 @@ def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> i
     )
     with state_dir.hold(settings.state_dir) as reserve, ExitStack() as undo:
         administration = admin.Socket(settings.state_dir, console.routes)
-        with reserve.released_if_full():
+        with reserve.released():  # a disk that seems to have room may only have that of another program's reserve
             administration.start()
             undo.callback(administration.close)
             server.start()
