@@ -19,7 +19,7 @@ MORE: Mapping[str, Mapping[str, object]] = {"nfs": {"max_over_subscription_ratio
 """The suite keeps a dozen sparse volumes, and the share of a guest is small."""
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1000)
 @pytest.mark.parametrize(
     ("names", "storage"),
     [(("lvm-thin", "nfs"), "memory"), (("lvm-thin",), "SQLite"), (("nfs",), "memory_db")],
