@@ -32,7 +32,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if machine := machine_of(item):
             tests.setdefault(machine, []).append(item.nodeid)
-            item.add_marker(pytest.mark.timeout(0))  # the machine's own limit is in charge
+            item.add_marker(
+                pytest.mark.timeout(0), append=False
+            )  # the limits apply in the machine, not while it is waited for
     verbose = config.getoption("capture") == "no"
     seed = config.getoption("randomly_seed", None)
     arguments = ["-p", "no:randomly"] if seed is None else [f"--randomly-seed={seed}"]
