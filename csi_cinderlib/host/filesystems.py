@@ -1,21 +1,19 @@
-"""File systems: create on empty devices only, grow, check safely, measure."""
+"""Existing file systems: check safely, grow, measure."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-import shlex
 import struct
-from collections.abc import Sequence
 
-from csi_cinderlib.errors import HostError, UnsafeToFormat
-from csi_cinderlib.host import commands, devices, identities, kernel, libblkid, mkfsoptions, patience
+from csi_cinderlib.errors import HostError
+from csi_cinderlib.host import commands, devices, identities, kernel, mkfsoptions, patience
 from csi_cinderlib.host.magics import Kind
-from csi_cinderlib.host.signatures import FILE_SYSTEM_SPAN, Signature, probe, probe_ends
+from csi_cinderlib.host.signatures import Signature, probe
 from csi_cinderlib.model.requests import Usage
 from csi_cinderlib.model.size import Bytes
-from csi_cinderlib.pages import ERRORS_PAGE, REFUSAL_PAGE
+from csi_cinderlib.pages import ERRORS_PAGE
 
 __all__ = [
     "SUPPORTED",
@@ -26,7 +24,6 @@ __all__ = [
     "file_system_size",
     "grow",
     "grow_unmounted",
-    "make",
     "mount_options",
     "needs_growth",
     "probe",
@@ -37,9 +34,8 @@ __all__ = [
 ]
 
 SUPPORTED = tuple(mkfsoptions.TOOLS)
-"""The file systems that `make` can create."""
+"""The file systems that `mkfs` can create."""
 
-MKFS_SECONDS = 1800.0
 CHECK_SECONDS = 6 * 3600.0
 GROW_SECONDS = 3600.0
 
@@ -49,41 +45,6 @@ THAW_SECONDS = 10.0
 _EXT4_IOC_RESIZE_FS = 0x40086610
 _SLACK = 16 * 1024 * 1024
 """Unused bytes at the end of a device that need no growth: ext4 and XFS grow by whole groups only."""
-
-
-def make(device: str, fs_type: str, options: Sequence[str] = ()) -> Signature:
-    """Create a file system on a device without known content, and return the new content.
-
-    The caller decides whether the device is new (`Formatting`); this is the final check.
-
-    Args:
-        options: extra arguments to mkfs.
-
-    Raises:
-        InvalidRequest: the file system or an option is not supported.
-        UnsafeToFormat: the device has content.
-        HostError: the device cannot be read, or mkfs failed.
-    """
-    argv = mkfsoptions.command(fs_type, options)
-    ends = probe_ends(device)
-    if found := ends.signature:
-        raise UnsafeToFormat(f"{device} contains {found.name} ({found.kind}); it was not formatted. See {REFUSAL_PAGE}")
-    # A second check. libblkid reads only the two ends, so it is skipped if they are zero: it costs half as much as mkfs.
-    if not ends.zero and (known := libblkid.known_as(device)):
-        raise UnsafeToFormat(
-            f"{device} contains {known}, according to libblkid; it was not formatted. See {REFUSAL_PAGE}"
-        )
-    output = commands.run([*argv, device], timeout=MKFS_SECONDS, ok=range(256))
-    if output.code:
-        asked = f" with the StorageClass's mkfsOptions {shlex.join(options)!r}" if options else ""
-        sectors = f" (sectors of {devices.logical_block_size(device)} bytes)" if options else ""
-        raise HostError(f"{argv[0]}{asked} on {device}{sectors} failed: {mkfsoptions.complaint(output)}")
-    created = probe(device, span=FILE_SYSTEM_SPAN)
-    if created is None or created.name != fs_type:
-        raise HostError(
-            f"{argv[0]} succeeded, but {device} contains {created.name if created else 'no known file system'}, not {fs_type}"
-        )
-    return created
 
 
 def mount_options(fs_type: str, device: str) -> tuple[str, ...]:

@@ -90,7 +90,8 @@ class Attachments:
             nonlocal was_there
             was_there = current.blank
             void = current.mark_void or not was_there
-            return replace(current, blank=False, mark_void=void, raw=current.raw or attachment.block)
+            empty = current.began_empty or was_there  # records of earlier versions have the mark only
+            return replace(current, began_empty=empty, blank=False, mark_void=void, raw=current.raw or attachment.block)
 
         change(self.store, volume, take)
         return was_there

@@ -40,7 +40,8 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         self._traits = traits
 
     def prepare(self, record: Volume) -> Volume:
-        return replace(super().prepare(record), blank=record.source is None)
+        is_new = record.source is None
+        return replace(super().prepare(record), began_empty=is_new, blank=is_new)
 
     def create(self, record: Volume) -> Volume:
         """Store the intent, create the volume, and store the result."""
@@ -86,9 +87,10 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         return update_volume(record, answer)
 
     def finish(self, record: Volume, answer: Columns) -> Volume:
-        source_blank = record.source is not None and lookup.is_blank(self.store, record.source)
-        blank = record.blank or source_blank
-        return self.write_result(record, answer, blank=blank, source_blank=source_blank, unfinished=False)
+        if record.source is None:
+            return self.write_result(record, answer, unfinished=False)
+        is_blank = lookup.is_blank(self.store, record.source)
+        return self.write_result(record, answer, began_empty=is_blank, blank=is_blank, unfinished=False)
 
     # --- deletion
 

@@ -115,10 +115,11 @@ class Volume:
         name: the name in CreateVolume (the idempotency key), or the name that the library user gave.
         host: Cinder's `host@backend#pool`.
         parameters: requested StorageClass parameters without the sidecars' keys; compared when the call is repeated.
-        blank: the durable "never formatted" mark. True from creation (for a copy only with `source_blank`) until the first
+        began_empty: this program created the volume, without a source or from one that still had the "never formatted" mark
+            after the copy. Only such a volume is ever formatted: an adopted one, for example, is not.
+        blank: the durable "never formatted" mark. True from the creation of a volume that began empty until the first
             attachment takes the mark, so that at most one node can treat the device as new.
         mark_void: another writable attachment has followed since the mark was taken, so the mark is never given back.
-        source_blank: its source still had the mark after the copy, so the volume was created empty.
         raw: it has been attached as a writable raw block device. Its content is unknown, so no node may format it.
         owner: the controller process that works on a record whose status is an intent.
         unfinished: its creation was never completed, so the object is incomplete even if its deletion was refused.
@@ -141,9 +142,9 @@ class Volume:
     capabilities: tuple[Capability, ...] = ()
     parameters: Mapping[str, str] = EMPTY
     mutable_parameters: Mapping[str, str] = EMPTY
+    began_empty: bool = False
     blank: bool = False
     mark_void: bool = False
-    source_blank: bool = False
     raw: bool = False
     multiattach: bool = False
     provider: Provider = Provider()

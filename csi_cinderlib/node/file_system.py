@@ -7,7 +7,7 @@ from dataclasses import replace
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.errors import HostError, PreconditionFailed
 from csi_cinderlib.faultpoints import reach
-from csi_cinderlib.host import blankness, devices, filesystems, kernel, mountoptions, mounts
+from csi_cinderlib.host import blankness, devices, filesystems, kernel, mkfs, mountoptions, mounts
 from csi_cinderlib.host.filesystems import EXT, Signature
 from csi_cinderlib.model.capability import Mount
 from csi_cinderlib.model.connection import Formatting
@@ -53,7 +53,8 @@ def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[
 def clear_remains(records: StageRecords, record: StageRecord) -> bool:
     """Remove the remains of an interrupted mkfs before the volume leaves this node. No node could format or mount it otherwise.
 
-    A complete file system is kept: without fencing, another node may have created it since.
+    A complete file system, and anything else that mkfs does not write, is kept: without fencing, another node may have created it
+    since.
 
     Returns:
         Whether the device is now empty.
@@ -68,6 +69,9 @@ def clear_remains(records: StageRecords, record: StageRecord) -> bool:
         raise HostError(f"volume {record.volume_id}: cannot remove the remains of an interrupted mkfs: {problem}")
     found = filesystems.probe(device.path)
     if found and not found.unfinished:
+        return False
+    if found is None and (foreign := mkfs.known_content(device.path)):
+        _log.warning("content kept on device", volume=record.volume_id, device=device.path, content=foreign)
         return False
     _log.warning("unfinished file system found", volume=record.volume_id, fs_type=record.fs_type)
     blankness.erase(device.path)
@@ -169,6 +173,8 @@ def _make(
     if decision.action is Action.MAKE_AGAIN:  # the record still names the interrupted file system
         _log.warning("unfinished file system found", volume=record.volume_id, fs_type=record.fs_type)
         blankness.erase(device.path)
+    creation = mkfs.plan(device.path, decision.fs_type, record.connection.mkfs_options)
+    # From this state on, what the device contains is the remains of mkfs, and may be erased.
     record = records.save(replace(record, fs_type=decision.fs_type, state=State.FORMATTING))
     reach("stage.format-intent")  # no mark yet: "never formatted" still holds
     records.formatted.set(record.volume_id, record.connection.attachment)
@@ -180,7 +186,7 @@ def _make(
         device=device.path,
         wwid=device.wwid,
     )
-    created = filesystems.make(device.path, decision.fs_type, record.connection.mkfs_options)
+    created = creation.carry_out()
     reach("stage.mkfs-done")
     # In memory is enough: the volume is not in use until it is staged, so mkfs may run again.
     record = records.note(replace(record, state=State.FORMATTED))

@@ -83,8 +83,9 @@ def decide(
 def _may_format(rule: Formatting, marked: bool, is_blank: Callable[[], bool]) -> None:
     if rule is Formatting.FORBIDDEN:
         raise UnsafeToFormat(
-            "no file system was found on the device, and the volume must not be formatted: it was created from a source, is "
-            f"attached read-only, or was staged or attached as a raw device before. Nothing was changed. See {REFUSAL_PAGE}"
+            "no file system was found on the device, and the volume must not be formatted: it did not begin empty (it was copied or "
+            "adopted), is attached read-only, or was staged or attached as a raw device before. Nothing was changed. "
+            f"See {REFUSAL_PAGE}"
         )
     if marked:
         raise UnsafeToFormat(

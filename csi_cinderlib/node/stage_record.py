@@ -28,7 +28,7 @@ class State(enum.StrEnum):
     INTENT = "intent"
     CONNECTED = "connected"
     FORMATTING = "formatting"
-    """mkfs was about to run. The volume has not been in use since, so mkfs may run again."""
+    """mkfs may have started, on a device without known content. The volume has not been in use since, so mkfs may run again."""
     FORMATTED = "formatted"
     STAGED = "staged"
 

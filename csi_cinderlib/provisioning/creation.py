@@ -111,8 +111,10 @@ class Creation:
             asked = access.asked_file_system(volume.capabilities, volume.parameters.get(FS_TYPE, ""))
             if asked or not any(not item.is_block for item in volume.capabilities):
                 return asked
-            if volume.source is None or volume.source_blank:  # a copy of a blank volume is formatted like a new volume
+            if volume.began_empty:  # so it was formatted here
                 return DEFAULT_FILE_SYSTEM
+            if volume.source is None:
+                return ""
             try:
                 origin = volume.source.id
                 if volume.source.kind is SourceKind.SNAPSHOT:

@@ -92,8 +92,10 @@ def _second_writer(mode: AccessMode, other: Attachment, request: PublishVolume) 
 
 
 def formatting(volume: Volume, attachment: Attachment, request: PublishVolume) -> Formatting:
-    """Whether the node may create a file system. The volume must have started empty and never been used as a raw device."""
-    began_empty = volume.source is None or volume.source_blank
+    """Whether the node may create a file system. It must be proven that the volume began empty, and it must never have been a raw device."""
+    began_empty = volume.began_empty or (
+        attachment.blank and volume.source is None
+    )  # an earlier version stored only the mark
     if request.capability.is_block or attachment.read_only or volume.raw or not began_empty:
         return Formatting.FORBIDDEN
     is_new = attachment.blank and not volume.mark_void

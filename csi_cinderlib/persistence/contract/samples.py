@@ -58,7 +58,7 @@ VOLUME = Volume(
     mutable_parameters={"iops": "10"},
     blank=True,
     mark_void=True,
-    source_blank=True,
+    began_empty=True,
     raw=True,
     multiattach=True,
     provider=Provider(location="10.0.0.1:3260,1 iqn.x 1", auth="CHAP me PLAIN-AUTH", id="", geometry="512"),

@@ -38,7 +38,7 @@ def check(target: Path, *, has_qos: bool) -> None:
     for volume in found:
         assert (volume.backend, volume.pool, volume.host.partition("@")[2]) == ("array1", "p1", "array1#p1")
         assert volume.status is Status.AVAILABLE
-        assert not volume.blank
+        assert (volume.began_empty, volume.blank) == (False, False), "so no node formats it"
         assert volume.provider == Provider(
             location=f"192.0.2.9:3260,1 iqn.2010-10.org.example:volume-{volume.id}",
             auth=f"CHAP user-{volume.name} secret",

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from csi_cinderlib.csi.v1 import csi_pb2 as pb
-from csi_cinderlib.host import devices, filesystems, mounts
+from csi_cinderlib.host import devices, mkfs, mounts
 from csi_cinderlib.model.records import Volume
 from tests.component.csi.harness import code, failed
 from tests.component.csi.site import GIB, Site, block, creation, mount
@@ -179,7 +179,7 @@ def test_a_device_with_larger_sectors_than_thought_is_told_in_one_sentence_when_
     device = devices.attach_file(str(tmp_path / "disk"), block_size=4096)
     try:
         with pytest.raises(Exception, match="failed") as refused:
-            filesystems.make(device, "ext4", ("-b", "1024"))
+            mkfs.plan(device, "ext4", ("-b", "1024")).carry_out()
     finally:
         devices.detach_file(device, expected=devices.identity(device))
     assert str(refused.value) == (

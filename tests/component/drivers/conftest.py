@@ -13,7 +13,7 @@ import pytest
 from csi_cinderlib.cinder import loading
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.host import devices, filesystems, mounts
+from csi_cinderlib.host import devices, mkfs, mounts
 
 DRIVER = "csi_cinderlib.drivers.loopfile.LoopFileDriver"
 MIB = 1024 * 1024
@@ -103,7 +103,7 @@ def mounted(tmp_path: Path) -> Iterator[Callable[..., Path]]:
             file.truncate(mib * MIB)
         device = devices.attach_file(str(image))
         made.append((target, device))
-        filesystems.make(device, fs_type)
+        mkfs.plan(device, fs_type).carry_out()
         mounts.mount(device, str(target), fs_type)
         return target
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.errors import HostError
-from csi_cinderlib.host import devices, filesystems, kernel, mounts
+from csi_cinderlib.host import devices, filesystems, kernel, mkfs, mounts
 from csi_cinderlib.model.requests import Usage
 from csi_cinderlib.model.size import Bytes
 
@@ -44,7 +44,7 @@ def test_mkfs_is_not_believed_until_its_file_system_is_there(
     device = loop(64)
     fake_tool("mkfs.xfs", script.replace("$3", device))
     with pytest.raises(HostError, match=f"mkfs.xfs succeeded, but {device} contains {said}"):
-        filesystems.make(device, "xfs")
+        mkfs.plan(device, "xfs").carry_out()
 
 
 @pytest.mark.parametrize("code", [0, 1, 2])
@@ -100,7 +100,7 @@ def test_what_cannot_grow_is_named(loop: Loop) -> None:
 
 def test_an_ext4_that_covers_its_device_is_not_touched(loop: Loop) -> None:
     device = loop(64)
-    filesystems.make(device, "ext4")
+    mkfs.plan(device, "ext4").carry_out()
     with kernel.opened(device, os.O_RDONLY | os.O_EXCL):  # no tool can write to it now
         filesystems.grow(device, "/missing")
 
@@ -117,7 +117,7 @@ def test_usage_is_what_the_file_system_tells(target: str) -> None:
 
 def test_what_is_reserved_is_not_available(loop: Loop, target: str) -> None:
     device = loop(64)
-    filesystems.make(device, "ext4", ("-m", "10"))
+    mkfs.plan(device, "ext4", ("-m", "10")).carry_out()
     mounts.mount(device, target, "ext4")
     (size, _) = filesystems.usage(target)
     assert size.used + size.available < 0.95 * size.total

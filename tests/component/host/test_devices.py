@@ -2,16 +2,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from csi_cinderlib.errors import HostError
-from csi_cinderlib.host import devices, loopctl, mounts, shown_files
-from tests.support import disks, loops
+from csi_cinderlib.host import devices, loopctl, mkfs, mounts, shown_files
+from tests.support import disks
 
 pytestmark = pytest.mark.root
 MIB = 1024 * 1024
@@ -109,51 +107,9 @@ def test_identity_is_inode_and_name_so_it_outlives_a_reboot(loop: Loop, tmp_path
     assert devices.identity(loop(8)) == expected
 
 
-def test_many_threads_that_attach_one_file_get_one_device(tmp_path: Path) -> None:
-    path = tmp_path / "disk.img"
-    path.write_bytes(bytes(MIB))
-    found: list[str] = []
-    barrier = threading.Barrier(8)
-
-    def attach() -> None:
-        barrier.wait()
-        found.append(devices.attach_file(str(path)))
-
-    threads = [threading.Thread(target=attach) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    left = devices.find_attached(str(path))
-    assert left
-    assert len(found) == 8
-    devices.detach_from(str(path))
-    assert devices.find_attached(str(path)) is None
-
-
-def test_many_threads_that_attach_many_files_all_succeed(tmp_path: Path) -> None:
-    found: dict[int, str] = {}
-
-    def attach(number: int) -> None:
-        path = tmp_path / f"disk-{number}.img"
-        path.write_bytes(bytes(MIB))
-        found[number] = devices.attach_file(str(path))
-
-    threads = [threading.Thread(target=attach, args=(number,)) for number in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for number in found:
-        devices.detach_from(str(tmp_path / f"disk-{number}.img"))
-    assert len(set(found.values())) == 16
-
-
 def test_a_mounted_device_is_not_detached(loop: Loop, target: str) -> None:
-    from csi_cinderlib.host import filesystems
-
     device = loop(64)
-    filesystems.make(device, "ext4")
+    mkfs.plan(device, "ext4").carry_out()
     mounts.mount(device, target, "ext4")
     with pytest.raises(HostError, match="in use"):
         devices.detach_file(device, expected=devices.identity(device))
@@ -206,12 +162,10 @@ def test_detaching_from_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> 
 
 
 def test_detach_ignores_a_device_that_now_has_another_file_even_in_use(loop: Loop, target: str) -> None:
-    from csi_cinderlib.host import filesystems
-
     device = loop(64)
     devices.detach_file(device, expected="loop:1:other.img")
     assert devices.size(device) == 64 * MIB
-    filesystems.make(device, "ext4")
+    mkfs.plan(device, "ext4").carry_out()
     mounts.mount(device, target, "ext4")
     devices.detach_file(device, expected="loop:1:other.img")
     devices.detach_file("/dev/loop987654", expected="loop:1:other.img")
@@ -371,22 +325,3 @@ def test_a_write_that_failed_behind_a_program_is_told(tmp_path: Path) -> None:
                 assert subprocess.run(tool, capture_output=True, check=False).returncode
         finally:
             devices.detach_from(str(file))
-
-
-def test_no_loop_device_is_left_of_a_file_that_goes_out_of_reach_meanwhile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its disk is unmounted right after the device was made."""
-    file, elsewhere = tmp_path / "volume", tmp_path / "elsewhere"
-    file.write_bytes(bytes(1024 * 1024))
-    real = devices._configure_free
-
-    def configure(*given: Any, **named: Any) -> int:
-        number = real(*given, **named)
-        file.rename(elsewhere)
-        return number
-
-    monkeypatch.setattr(devices, "_configure_free", configure)
-    with pytest.raises(HostError, match=f"cannot find the loop device of {file}: No such file"):
-        devices.attach_file(str(file))
-    assert loops.below(str(tmp_path)) == {}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.errors import HostError, InvalidRequest, UnsafeToFormat
-from csi_cinderlib.host import blankness, commands, devices, filesystems, kernel, libblkid, mounts
+from csi_cinderlib.host import blankness, commands, devices, filesystems, kernel, libblkid, mkfs, mounts
 from csi_cinderlib.host.signatures import SPAN, TAIL
 from tests.support import disks
 
@@ -23,7 +23,7 @@ def test_a_new_file_system_is_recognised_and_mounts(fs_type: str, loop: Loop, ta
     device = loop(320)
     assert blankness.is_blank(device)
     assert filesystems.probe(device) is None
-    made = filesystems.make(device, fs_type)
+    made = mkfs.plan(device, fs_type).carry_out()
     assert made.name == fs_type
     assert uuid.UUID(made.uuid)
     assert 300 * MIB < made.size <= 320 * MIB
@@ -37,9 +37,9 @@ def test_a_new_file_system_is_recognised_and_mounts(fs_type: str, loop: Loop, ta
 @every_file_system
 def test_nothing_is_formatted_that_carries_something(fs_type: str, loop: Loop) -> None:
     device = loop(320)
-    before = filesystems.make(device, "ext4")
+    before = mkfs.plan(device, "ext4").carry_out()
     with pytest.raises(UnsafeToFormat, match="contains ext4"):
-        filesystems.make(device, fs_type)
+        mkfs.plan(device, fs_type).carry_out()
     assert filesystems.probe(device) == before
 
 
@@ -53,7 +53,7 @@ def test_a_device_that_cannot_be_read_is_an_error_and_is_never_formatted(
         with pytest.raises(HostError, match=f"cannot read {device}: "):
             look(device)
     with pytest.raises(HostError, match="Input/output error"):
-        filesystems.make(device, fs_type)
+        mkfs.plan(device, fs_type).carry_out()
     assert not (tmp_path / "disk.img").read_bytes().strip(b"\0")
 
 
@@ -93,7 +93,7 @@ def test_what_another_opener_wrote_is_seen_before_it_is_flushed(loop: Loop) -> N
 
 def test_mkfs_options_arrive(loop: Loop) -> None:
     device = loop(64)
-    filesystems.make(device, "ext4", ("-L", "named", "-m5", "-O", "^has_journal"))
+    mkfs.plan(device, "ext4", ("-L", "named", "-m5", "-O", "^has_journal")).carry_out()
     found = filesystems.probe(device)
     assert found
     assert found.label == "named"
@@ -123,13 +123,13 @@ def test_mkfs_options_arrive(loop: Loop) -> None:
 def test_options_that_force_or_name_files_are_refused(fs_type: str, options: tuple[str, ...], loop: Loop) -> None:
     device = loop(8)
     with pytest.raises(InvalidRequest, match=r"parameters\.mkfsOptions"):
-        filesystems.make(device, fs_type, options)
+        mkfs.plan(device, fs_type, options).carry_out()
     assert blankness.is_blank(device)
 
 
 def test_an_unknown_file_system_is_named_with_the_known_ones(loop: Loop) -> None:
     with pytest.raises(InvalidRequest, match="unsupported file system 'ntfs'; supported: btrfs, ext4, xfs"):
-        filesystems.make(loop(8), "ntfs")
+        mkfs.plan(loop(8), "ntfs").carry_out()
 
 
 @every_file_system
@@ -142,7 +142,7 @@ def test_what_libblkid_alone_knows_is_not_formatted(fs_type: str, loop: Loop) ->
     devices.flush(device)
     assert filesystems.probe(device) is None
     with pytest.raises(UnsafeToFormat, match=rf"{device} contains atari, according to libblkid; it was not formatted"):
-        filesystems.make(device, fs_type)
+        mkfs.plan(device, fs_type).carry_out()
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def without_libblkid(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("without_libblkid")
 def test_libblkid_is_not_asked_about_zeros(loop: Loop) -> None:
-    assert filesystems.make(loop(320), "ext4").name == "ext4"
+    assert mkfs.plan(loop(320), "ext4").carry_out().name == "ext4"
 
 
 @pytest.mark.usefixtures("without_libblkid")
@@ -170,7 +170,7 @@ def test_libblkid_is_asked_when_a_single_byte_at_an_end_is_not_zero(place: int, 
         file.write(b"\x01")
     devices.flush(device)
     with pytest.raises(HostError, match=r"cannot load libmissing\.so\.1"):
-        filesystems.make(device, "ext4")
+        mkfs.plan(device, "ext4").carry_out()
 
 
 @pytest.mark.usefixtures("without_libblkid")
@@ -180,18 +180,18 @@ def test_libblkid_is_asked_about_a_device_whose_ends_overlap(size: int, loop: Lo
     os.truncate(tmp_path / "disk.img", size)
     devices.refresh_size(device)
     with pytest.raises(HostError, match=r"cannot load libmissing\.so\.1"):
-        filesystems.make(device, "ext4")
+        mkfs.plan(device, "ext4").carry_out()
 
 
 def test_mkfs_that_fails_shows_why(loop: Loop) -> None:
     with pytest.raises(HostError, match=r"^mkfs.xfs on /dev/loop\d+ failed: [^\n]+$"):
-        filesystems.make(loop(8), "xfs")
+        mkfs.plan(loop(8), "xfs").carry_out()
 
 
 @pytest.mark.parametrize("fs_type", ["xfs", "btrfs"])
 def test_a_mounted_file_system_grows_with_its_device(fs_type: str, loop: Loop, target: str, tmp_path: Path) -> None:
     device = loop(320)
-    filesystems.make(device, fs_type)
+    mkfs.plan(device, fs_type).carry_out()
     os.truncate(tmp_path / "disk.img", 640 * MIB)
     devices.refresh_size(device)
     assert filesystems.needs_growth(device)
@@ -206,7 +206,7 @@ def test_a_mounted_file_system_grows_with_its_device(fs_type: str, loop: Loop, t
 
 def test_an_unmounted_ext4_grows_and_keeps_its_files(loop: Loop, target: str, tmp_path: Path) -> None:
     device = loop(64)
-    filesystems.make(device, "ext4")
+    mkfs.plan(device, "ext4").carry_out()
     mounts.mount(device, target, "ext4")
     (Path(target) / "file").write_text("data")
     mounts.unmount(target)
@@ -224,7 +224,7 @@ def test_an_unmounted_ext4_grows_and_keeps_its_files(loop: Loop, target: str, tm
 
 def test_a_mounted_ext4_grows_or_names_the_capability_that_lacks(loop: Loop, target: str, tmp_path: Path) -> None:
     device = loop(64)
-    filesystems.make(device, "ext4")
+    mkfs.plan(device, "ext4").carry_out()
     mounts.mount(device, target, "ext4")
     os.truncate(tmp_path / "disk.img", 128 * MIB)
     devices.refresh_size(device)
@@ -245,7 +245,7 @@ def test_an_ext4_with_errors_is_named_as_the_reason_why_it_does_not_grow(
     loop: Loop, target: str, tmp_path: Path
 ) -> None:
     device = loop(64)
-    filesystems.make(device, "ext4")
+    mkfs.plan(device, "ext4").carry_out()
     mounts.mount(device, target, "ext4")
     Path(f"/sys/fs/ext4/{Path(device).name}/trigger_fs_error").write_text("test")
     os.truncate(tmp_path / "disk.img", 128 * MIB)
@@ -258,7 +258,7 @@ def test_an_ext4_with_errors_is_named_as_the_reason_why_it_does_not_grow(
 
 def test_an_xfs_and_its_clone_are_mounted_side_by_side(loop: Loop, target: str, tmp_path: Path) -> None:
     device = loop(320)
-    first = filesystems.make(device, "xfs")
+    first = mkfs.plan(device, "xfs").carry_out()
     commands.run(["cp", str(tmp_path / "disk.img"), str(tmp_path / "clone.img")], timeout=60)
     clone = loop(320, "clone.img")
     other = tmp_path / "other"
@@ -275,7 +275,7 @@ def test_an_xfs_and_its_clone_are_mounted_side_by_side(loop: Loop, target: str, 
 @every_file_system
 def test_a_clean_file_system_is_mounted_from_a_read_only_device(fs_type: str, loop: Loop, target: str) -> None:
     device = loop(320)
-    filesystems.make(device, fs_type)
+    mkfs.plan(device, fs_type).carry_out()
     devices.set_read_only(device, True)
     mounts.mount(device, target, fs_type, (*filesystems.mount_options(fs_type, device), "ro"))
     found = mounts.find(target)
@@ -285,7 +285,7 @@ def test_a_clean_file_system_is_mounted_from_a_read_only_device(fs_type: str, lo
 
 def test_an_ext4_with_noted_errors_is_mended_before_it_is_mounted(loop: Loop) -> None:
     device = loop(64)
-    clean = filesystems.make(device, "ext4")
+    clean = mkfs.plan(device, "ext4").carry_out()
     assert not clean.dirty
     filesystems.check(device, clean)
     set_state(device, 0x2)
@@ -300,7 +300,7 @@ def test_an_ext4_with_noted_errors_is_mended_before_it_is_mounted(loop: Loop) ->
 
 def test_an_ext4_that_needs_a_decision_is_left_to_a_person(loop: Loop) -> None:
     device = loop(64)
-    filesystems.make(device, "ext4")
+    mkfs.plan(device, "ext4").carry_out()
     set_state(device, 0x2)
     with Path(device).open("r+b") as file:  # the root directory's inode is gone: e2fsck -p gives up
         file.seek(0)
@@ -325,7 +325,7 @@ def set_state(device: str, state: int) -> None:
 @pytest.mark.parametrize(("fs_type", "units"), [("ext4", ["bytes", "inodes"]), ("btrfs", ["bytes"])])
 def test_usage_counts_bytes_and_inodes(fs_type: str, units: list[str], loop: Loop, target: str) -> None:
     device = loop(320)
-    filesystems.make(device, fs_type)
+    mkfs.plan(device, fs_type).carry_out()
     mounts.mount(device, target, fs_type)
     (Path(target) / "file").write_bytes(os.urandom(16 * MIB))
     disks.sync(target)
@@ -345,7 +345,7 @@ def test_growing_a_mounted_ext4_with_errors_says_that_the_errors_are_the_reason(
 ) -> None:
     """The kernel's EPERM has two causes; here the capability is not the one."""
     device = loop(64)
-    filesystems.make(device, "ext4")
+    mkfs.plan(device, "ext4").carry_out()
     set_state(device, 0x2)
     mounts.mount(device, target, "ext4")
     os.truncate(tmp_path / "disk.img", 128 * MIB)

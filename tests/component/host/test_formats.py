@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.errors import PreconditionFailed, UnsafeToFormat
-from csi_cinderlib.host import blankness, commands, devices, filesystems
+from csi_cinderlib.host import blankness, commands, devices, filesystems, mkfs
 from csi_cinderlib.host.filesystems import Kind
 from csi_cinderlib.model.connection import Formatting
 from csi_cinderlib.node.formatting import decide
@@ -151,7 +151,7 @@ def assert_recognised_and_kept(example: Made | HandMade, device: str, image: Pat
         assert told["TYPE"] == example.known_as
         assert found.kind is OF_ANOTHER_KIND.get(found.name, KINDS.get(told["USAGE"], found.kind))
     with pytest.raises(UnsafeToFormat, match=f"contains {found.name} "):
-        filesystems.make(device, "ext4")
+        mkfs.plan(device, "ext4").carry_out()
     assert content(image) == before
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.errors import HostError
-from csi_cinderlib.host import devices, filesystems, libblkid, signatures
+from csi_cinderlib.host import devices, filesystems, libblkid, mkfs, signatures
 
 pytestmark = pytest.mark.root
 
@@ -30,7 +30,7 @@ def test_nothing_is_known_of_a_blank_device(loop: Loop) -> None:
 @pytest.mark.parametrize("fs_type", filesystems.SUPPORTED)
 def test_a_file_system_is_named(fs_type: str, loop: Loop) -> None:
     device = loop(320)
-    filesystems.make(device, fs_type)
+    mkfs.plan(device, fs_type).carry_out()
     assert libblkid.known_as(device) == fs_type
 
 
@@ -42,7 +42,7 @@ def test_a_partition_table_is_named(loop: Loop) -> None:
 
 def test_several_file_systems_at_once_are_not_nothing(loop: Loop) -> None:
     device = loop(320)
-    filesystems.make(device, "btrfs")
+    mkfs.plan(device, "btrfs").carry_out()
     with Path(device).open("r+b") as file:
         file.seek(BTRFS_SUPERBLOCK)
         superblock = file.read(4096)

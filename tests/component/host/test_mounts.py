@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from csi_cinderlib.errors import HostError, InvalidRequest
-from csi_cinderlib.host import commands, devices, filesystems, kernel_log, mounts, mounttable
+from csi_cinderlib.host import commands, devices, kernel_log, mkfs, mounts, mounttable
 
 pytestmark = pytest.mark.root
 Loop = Callable[..., str]
@@ -34,7 +34,7 @@ def test_a_path_that_is_no_mount_point_is_not_found(target: str) -> None:
 @pytest.mark.parametrize("fs_type", ["ext4", "xfs", "btrfs"])
 def test_an_unknown_option_is_named(fs_type: str, loop: Loop, target: str) -> None:
     device = loop(320)
-    filesystems.make(device, fs_type)
+    mkfs.plan(device, fs_type).carry_out()
     with pytest.raises(InvalidRequest, match=rf"unsupported mount options for {fs_type}: frobnicate, size=many$"):
         mounts.mount(device, target, fs_type, ("noatime", "frobnicate", "size=many"))
     assert mounts.find(target) is None
@@ -48,7 +48,7 @@ def test_mounting_a_device_without_a_file_system_is_a_host_error(loop: Loop, tar
 
 def test_a_feature_that_the_kernel_lacks_is_named_in_its_own_words(loop: Loop, target: str) -> None:
     device = loop(64)
-    filesystems.make(device, "ext4")
+    mkfs.plan(device, "ext4").carry_out()
     commands.run(["debugfs", "-w", "-R", "feature FEATURE_I31", device], timeout=60)
     devices.flush(device)
     with pytest.raises(HostError, match=r"\(kernel log: EXT4-fs \(loop\d+\): .*unsupported optional features"):
@@ -74,7 +74,7 @@ def test_what_the_kernel_says_of_other_devices_is_not_told(loop: Loop, target: s
 @pytest.mark.skipif(Path("/sys/fs/selinux").exists(), reason="this kernel has SELinux")
 def test_a_context_without_selinux_is_refused_by_its_name(loop: Loop, target: str) -> None:
     device = loop(64)
-    filesystems.make(device, "ext4")
+    mkfs.plan(device, "ext4").carry_out()
     with pytest.raises(InvalidRequest, match="unsupported mount options for ext4: context; SELinux is not enabled"):
         mounts.mount(device, target, "ext4", ('context="system_u:object_r:container_file_t:s0:c1,c2"',))
 
@@ -257,7 +257,7 @@ def test_mounts_of_a_device_are_looked_for_among_those_given(
     device = loop(64)
     (tmp_path / "tmpfs").symlink_to(device)
     monkeypatch.chdir(tmp_path)  # where the source of a tmpfs is no file, whatever its name
-    filesystems.make(device, "ext4")
+    mkfs.plan(device, "ext4").carry_out()
     mounts.mount(device, target, "ext4")
     here = mounts.find(target)
     assert here
@@ -276,7 +276,7 @@ def test_mounts_are_found_by_their_device(fs_type: str, loop: Loop, target: str,
     device = loop(128)
     other = tmp_path / "other"
     other.mkdir()
-    filesystems.make(device, fs_type)
+    mkfs.plan(device, fs_type).carry_out()
     mounts.mount(device, target, fs_type)
     mounts.bind(target, str(other))
     assert [item.target for item in mounts.by_device(device)] == [target, str(other)]
@@ -334,7 +334,7 @@ def test_root_tests_run_in_a_mount_namespace_of_their_own() -> None:
 
 def test_a_mount_is_dead_when_its_device_is_gone_or_empty(loop: Callable[..., str], target: str) -> None:
     device = loop(64)
-    filesystems.make(device, "ext4")
+    mkfs.plan(device, "ext4").carry_out()
     mounts.mount(device, target, "ext4")
     here = mounts.find(target)
     assert here
@@ -349,7 +349,7 @@ def test_a_mount_is_dead_when_its_device_is_gone_or_empty(loop: Callable[..., st
 
 def test_a_btrfs_and_a_bound_node_are_dead_when_their_device_is(loop: Loop, target: str, tmp_path: Path) -> None:
     device = loop(128)
-    filesystems.make(device, "btrfs")
+    mkfs.plan(device, "btrfs").carry_out()
     mounts.mount(device, target, "btrfs")
     node = tmp_path / "node"
     node.touch()

@@ -94,10 +94,10 @@ def test_a_copy_of_a_volume_that_was_never_formatted_is_as_new(
     backend = start(driver)
     source = backend.create_volume(makers.volume())
     made = copy(backend, store, source)
-    assert (made.blank, made.source_blank) == (True, True)
+    assert (made.blank, made.began_empty) == (True, True)
     assert again(store, source).blank
     of_the_copy = clone(backend, store, made)
-    assert (of_the_copy.blank, of_the_copy.source_blank) == (True, True)
+    assert (of_the_copy.blank, of_the_copy.began_empty) == (True, True)
 
 
 @pytest.mark.parametrize(("driver", "copy"), FAKES)
@@ -109,7 +109,7 @@ def test_a_copy_of_what_a_node_may_have_written_to_is_not_new(
     source = backend.create_volume(makers.volume())
     use(backend, store, source, block=block)
     made = copy(backend, store, source)
-    assert (made.blank, made.source_blank) == (False, False)
+    assert (made.blank, made.began_empty) == (False, False)
 
 
 @pytest.mark.parametrize(("driver", "copy"), FAKES)
@@ -121,7 +121,7 @@ def test_a_source_that_is_attached_while_it_is_copied_leaves_the_copy_without_th
     source = backend.create_volume(makers.volume())
     when_called(backend, DRIVER_CALL[copy], lambda: use(backend, store, source), after=after)
     made = copy(backend, store, source)
-    assert (made.blank, made.source_blank) == (False, False)
+    assert (made.blank, made.began_empty) == (False, False)
 
 
 @pytest.mark.parametrize("copy", [clone, restore])
@@ -210,7 +210,30 @@ def test_of_a_new_copy_too_one_attachment_takes_the_mark(backend: LocalBackend, 
     copy = clone(backend, store, backend.create_volume(makers.volume()))
     assert use(backend, store, copy).blank
     assert not backend.connect(again(store, copy), makers.attachment(copy, "node-2")).blank
-    assert again(store, copy).source_blank
+    assert again(store, copy).began_empty
+
+
+def test_a_new_volume_is_known_to_have_begun_empty(backend: LocalBackend, store: ObservedStore) -> None:
+    volume = backend.create_volume(makers.volume())
+    assert volume.began_empty
+    use(backend, store, volume)
+    assert again(store, volume).began_empty
+
+
+def test_the_mark_of_an_earlier_version_becomes_the_proof_when_it_is_taken(
+    backend: LocalBackend, store: ObservedStore
+) -> None:
+    volume = store.replace(replace(backend.create_volume(makers.volume()), began_empty=False))
+    assert use(backend, store, volume).blank
+    assert again(store, volume).began_empty
+
+
+def test_an_attachment_proves_nothing_about_a_volume_without_the_mark(
+    backend: LocalBackend, store: ObservedStore
+) -> None:
+    volume = store.replace(replace(backend.create_volume(makers.volume()), began_empty=False, blank=False))
+    use(backend, store, volume)
+    assert not again(store, volume).began_empty
 
 
 @pytest.mark.parametrize("gone", [False, True], ids=["attached still", "detached since"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.brick.device import Device
-from csi_cinderlib.host import commands, devices, filesystems, identities, mounts
+from csi_cinderlib.host import commands, devices, identities, mkfs, mounts
 from csi_cinderlib.host.mounttable import parse_line
 from csi_cinderlib.node import health
 
@@ -180,7 +180,7 @@ def test_a_mount_works_as_long_as_it_answers_as_it_was_made(
 @pytest.mark.root
 @pytest.mark.parametrize("count", [0, 3])
 def test_errors_that_ext4_noted_are_counted(device: Device, tmp_path: Path, count: int) -> None:
-    filesystems.make(device.path, "ext4")
+    mkfs.plan(device.path, "ext4").carry_out()
     commands.run(["debugfs", "-w", "-R", f"ssv error_count {count}", device.path], timeout=60)
     devices.flush(device.path)
     (tmp_path / "target").mkdir()

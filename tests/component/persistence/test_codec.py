@@ -76,7 +76,7 @@ def test_what_is_empty_is_left_out_and_what_is_false_is_not() -> None:
     body = codec.encode(Volume(id="1", backend="b", size=VOLUME.size, blank=False))
     assert body == {
         "v": 1, "kind": "volume", "id": "1", "backend": "b", "size": 7, "status": "creating", "blank": False,
-            "mark_void": False, "source_blank": False, "raw": False, "multiattach": False, "unfinished": False,
+            "mark_void": False, "began_empty": False, "raw": False, "multiattach": False, "unfinished": False,
     }  # fmt: skip
 
 

@@ -54,6 +54,7 @@ def test_a_new_record_holds_all_that_was_asked_for(site: Site) -> None:
         capabilities=(MOUNT,),
         parameters={"type": "gold"},
         mutable_parameters={"qos/minIOPS": "10"},
+        began_empty=True,
         blank=True,
         provider=volume.provider,
         labels=labels,
@@ -181,7 +182,7 @@ def test_a_copy_with_another_file_system_than_its_source_is_refused(
 def test_a_copy_of_an_empty_copy_may_have_the_file_system_that_the_first_copy_gets(site: Site) -> None:
     origin = site.create("origin", parameters={FS_TYPE: "xfs"})
     copy = site.create("copy", source=Source(SourceKind.VOLUME, origin.id))  # none is asked for, so that it gets ext4
-    assert site.create("other", source=Source(SourceKind.VOLUME, copy.id), capability=ext4()).source_blank
+    assert site.create("other", source=Source(SourceKind.VOLUME, copy.id), capability=ext4()).began_empty
 
 
 def ext4() -> Capability:

@@ -15,7 +15,7 @@ MANY = AccessMode.MULTI_NODE_MULTI_WRITER
 WRITER = AccessMode.MULTI_NODE_SINGLE_WRITER
 READERS = AccessMode.MULTI_NODE_READER_ONLY
 
-VOLUME = Volume(id="v", backend="b", size=GiB(1), status=Status.AVAILABLE)
+VOLUME = Volume(id="v", backend="b", size=GiB(1), status=Status.AVAILABLE, began_empty=True)
 SHARED = replace(VOLUME, multiattach=True)
 
 
@@ -167,12 +167,25 @@ def test_only_the_first_node_of_an_empty_volume_may_take_it_for_new() -> None:
 
 
 def test_a_copy_of_an_empty_volume_is_formatted_by_the_rules_of_a_new_one() -> None:
-    copy = replace(VOLUME, source=Source(SourceKind.SNAPSHOT, "s"), source_blank=True)
+    copy = replace(VOLUME, source=Source(SourceKind.SNAPSHOT, "s"), began_empty=True)
     marked, request = replace(attached(), blank=True), publish(block=False)
     assert fencing.formatting(copy, marked, request) is Formatting.NEVER_FORMATTED
     assert fencing.formatting(copy, attached(), request) is Formatting.UNKNOWN
     assert fencing.formatting(copy, replace(marked, read_only=True), request) is Formatting.FORBIDDEN
     assert fencing.formatting(replace(copy, raw=True), marked, request) is Formatting.FORBIDDEN
+
+
+def test_a_volume_without_proof_that_it_began_empty_is_never_formatted() -> None:
+    """For example an adopted one, which has no source either."""
+    unproven, request = replace(VOLUME, began_empty=False), publish(block=False)
+    assert fencing.formatting(unproven, attached(), request) is Formatting.FORBIDDEN
+    assert fencing.formatting(replace(unproven, mark_void=True), attached(), request) is Formatting.FORBIDDEN
+
+
+def test_the_mark_of_an_attachment_is_a_proof_as_well() -> None:
+    """Records of earlier versions have nothing else."""
+    unproven, request = replace(VOLUME, began_empty=False), publish(block=False)
+    assert fencing.formatting(unproven, replace(attached(), blank=True), request) is Formatting.NEVER_FORMATTED
 
 
 def test_once_another_node_could_write_nobody_may_take_the_volume_for_new() -> None:
@@ -182,7 +195,7 @@ def test_once_another_node_could_write_nobody_may_take_the_volume_for_new() -> N
 
 def test_a_source_reading_only_and_raw_block_forbid_a_file_system_to_be_made() -> None:
     blank = replace(attached(), blank=True)
-    restored = replace(VOLUME, source=Source(SourceKind.VOLUME, "w"))
+    restored = replace(VOLUME, source=Source(SourceKind.VOLUME, "w"), began_empty=False)
     assert fencing.formatting(restored, blank, publish(block=False)) is Formatting.FORBIDDEN
     assert fencing.formatting(VOLUME, replace(blank, read_only=True), publish(block=False)) is Formatting.FORBIDDEN
     assert fencing.formatting(VOLUME, blank, publish(block=True)) is Formatting.FORBIDDEN

@@ -164,9 +164,9 @@ class Place:
         if self.bed.data == "file":
             yield held.path
             return
-        from csi_cinderlib.host import filesystems, mounts
+        from csi_cinderlib.host import filesystems, mkfs, mounts
 
-        filesystems.make(str(held.path), "xfs")
+        mkfs.plan(str(held.path), "xfs").carry_out()
         folder = self.directory / "mounted"
         folder.mkdir(exist_ok=True)
         mounts.mount(str(held.path), str(folder), "xfs", ())
