@@ -210,7 +210,7 @@ def attach_file(
     block_size: int = BLOCK_SIZE,
     file: os.stat_result | None = None,
 ) -> str:
-    """The loop device of a file: an existing one, else a new one.
+    """The loop device of a file: an existing one, else a new one. Processes that attach a file at the same time get the same device.
 
     `path` may also be a block device. Attached read-only, the loop device is a read-only view of it.
 
@@ -231,16 +231,16 @@ def attach_file(
         state = os.fstat(fd)
         _require_same(path, state, file)
         os.set_blocking(fd, True)
-        if found := _already_attached(path, state, read_only=read_only):
-            return found
-        if state.st_size % block_size or stat.S_ISBLK(state.st_mode):
-            block_size = logical_block_size(path) if stat.S_ISBLK(state.st_mode) else SECTOR
-        number = _configure_free(fd, path, read_only=read_only, direct_io=direct_io, block_size=block_size)
-        return _first_of_racers(path, state, number, read_only=read_only)
+        with loopctl.attaching(state):
+            if found := _already_attached(path, state, read_only=read_only):
+                return found
+            if state.st_size % block_size or stat.S_ISBLK(state.st_mode):
+                block_size = logical_block_size(path) if stat.S_ISBLK(state.st_mode) else SECTOR
+            number = _configure_free(fd, path, read_only=read_only, direct_io=direct_io, block_size=block_size)
+            return loopctl.node(number)
 
 
-def _already_attached(path: str, state: os.stat_result, *, read_only: bool, mine: str = "") -> str | None:
-    """Args: mine: the device that this call has attached."""
+def _already_attached(path: str, state: os.stat_result, *, read_only: bool) -> str | None:
     if stat.S_ISREG(state.st_mode):
         if state.st_size < SECTOR:
             raise HostError(f"cannot attach {path}: its size of {state.st_size} bytes is too small for a block device")
@@ -249,9 +249,7 @@ def _already_attached(path: str, state: os.stat_result, *, read_only: bool, mine
         found = find_attached(path, read_only=read_only, file=state)
     else:
         raise HostError(f"cannot attach {path}: it is not a regular file or a block device")
-    if found is None or found == mine:
-        return found
-    return found if _keep(found, path, read_only=read_only) else None
+    return found if found and _keep(found, path, read_only=read_only) else None
 
 
 def _keep(device: str, path: str, *, read_only: bool) -> bool:
@@ -292,18 +290,6 @@ def _configure_free(file: int, path: str, *, read_only: bool, direct_io: bool, b
                 raise
         time.sleep(random.random() * min(attempt, 10) / 1000)  # noqa: S311 - jitter, not cryptography
     raise HostError(f"cannot attach {path}: no loop device could be obtained in {_ATTEMPTS} attempts")
-
-
-def _first_of_racers(path: str, state: os.stat_result, number: int, *, read_only: bool) -> str:
-    """If two processes attached the file at the same time, both use the device with the lower number."""
-    mine = loopctl.node(number)
-    first = ""
-    try:
-        first = _already_attached(path, state, read_only=read_only, mine=mine) or mine
-    finally:
-        if first != mine:  # also if the file has become inaccessible
-            _detach(mine, lambda status: _shows(status, state))
-    return first
 
 
 def detach_file(device: str, *, expected: str, file: str = "", flush: bool = True) -> bool:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import hashlib
 import os
 import stat
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +33,9 @@ _DIRECT_IO = 16
 _INFO = struct.Struct("=5Q4I64s64s32s2Q")
 """struct loop_info64: device, inode, rdevice, offset, sizelimit; number, encryption (2), flags; file name ..."""
 _CONFIG = struct.Struct(f"=II{_INFO.size}s64x")
+
+_LOCK = struct.Struct("hhqqi")
+"""struct flock: type, whence, start, length, and a process id that must be 0."""
 
 CONTROL = "/dev/loop-control"
 MODULE = Path("/sys/class/misc/loop-control")
@@ -147,11 +153,39 @@ def free_number() -> int:
     """The number of a free device; the kernel adds one if there is none. Another process may take it first.
 
     Raises:
-        HostError: the kernel has no loop driver, or the control device is not visible here.
+        HostError: as `_control`.
+    """
+    with _control() as fd:
+        return kernel.ioctl(fd, _GET_FREE)
+
+
+@contextlib.contextmanager
+def attaching(file: os.stat_result) -> Iterator[None]:
+    """Let only one thread of this machine at a time search for the file's loop device and attach one.
+
+    The lock is a byte of the control device, which all containers with the host's /dev share. A lock of the file itself would go
+    to a file server, and would be kept by the loop device. It is released when the process ends.
+
+    Raises:
+        HostError: as `_control`.
+    """
+    what = f"{file.st_rdev}" if stat.S_ISBLK(file.st_mode) else f"{file.st_dev}:{file.st_ino}"
+    place = int.from_bytes(hashlib.blake2b(what.encode(), digest_size=7).digest(), "big")
+    with _control() as fd:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0))
+        yield
+
+
+@contextlib.contextmanager
+def _control() -> Iterator[int]:
+    """The open control device.
+
+    Raises:
+        HostError: the kernel has no loop driver, or the device is not visible here.
     """
     try:
-        with kernel.opened(CONTROL, os.O_RDWR) as fd:
-            return kernel.ioctl(fd, _GET_FREE)
+        opened = contextlib.ExitStack()
+        fd = opened.enter_context(kernel.opened(CONTROL, os.O_RDWR))
     except FileNotFoundError:
         reason = (
             "is not in /dev of this container"
@@ -159,6 +193,8 @@ def free_number() -> int:
             else "is missing; load the kernel module: modprobe loop"
         )
         raise HostError(f"no loop device is available: {CONTROL} {reason}") from None
+    with opened:
+        yield fd
 
 
 def node(number: int) -> str:
