@@ -20,7 +20,7 @@ from csi_cinderlib.brick.local_path import Connector, LocalPath, path_in
 from csi_cinderlib.brick.shares import PROTOCOLS as SHARES
 from csi_cinderlib.brick.shares import Shares
 from csi_cinderlib.errors import DriverError, HostError, InvalidRequest, OutOfRange
-from csi_cinderlib.host import devices, kernel, loopctl
+from csi_cinderlib.host import devices, identities, kernel, loopctl
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.size import Bytes
 
@@ -91,10 +91,11 @@ class Initiator:
             file = place.path if stat.S_ISREG(place.state.st_mode) else ""
             if file:
                 path = devices.attach_file(place.path, read_only=connection.read_only, file=place.state)
+            wwid = identities.of_loop_on(path, place.state) if file else devices.identity(path)
             undo.pop_all()
         return Device(
             path=path,
-            wwid=devices.identity(path),
+            wwid=wwid,
             multipath=bool(over or info.get("multipath_id")),
             file=file,
             info=_plain(info),

@@ -133,4 +133,6 @@ def restored(given: options.Given) -> int:
     with repairs.records(settings) as orphans:
         for marked in orphans.leave_alone():
             output.print_text(f"excluded from repair: {marked}")
+        if number := orphans.void_marks():
+            output.print_text(f"no longer known to be empty: {number} volumes and snapshots")
     return 0

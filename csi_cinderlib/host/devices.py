@@ -152,7 +152,7 @@ def find_attached(path: str, *, read_only: bool | None = None, file: os.stat_res
             if _surely_another(shown, name, found):
                 continue
             status = _status(number) if shown == path else _status_of_another(number)
-            if status and _shows(status, found) and read_only in (None, status.read_only):
+            if status and status.shows(found) and read_only in (None, status.read_only):
                 return loopctl.node(number)
     return None
 
@@ -194,14 +194,6 @@ def _status_of_another(number: int) -> loopctl.Status | None:
         return None
 
 
-def _shows(status: loopctl.Status, file: os.stat_result) -> bool:
-    if status.offset or status.limit:
-        return False
-    if file.st_rdev:
-        return status.backing_device == file.st_rdev
-    return (status.device, status.inode) == (file.st_dev, file.st_ino)
-
-
 def attach_file(
     path: str,
     *,
@@ -231,16 +223,17 @@ def attach_file(
         state = os.fstat(fd)
         _require_same(path, state, file)
         os.set_blocking(fd, True)
-        with loopctl.attaching(state):
+        with loopctl.attaching(path, state):
             if found := _already_attached(path, state, read_only=read_only):
                 return found
             if state.st_size % block_size or stat.S_ISBLK(state.st_mode):
                 block_size = logical_block_size(path) if stat.S_ISBLK(state.st_mode) else SECTOR
             number = _configure_free(fd, path, read_only=read_only, direct_io=direct_io, block_size=block_size)
-            return loopctl.node(number)
+            return _first_of_racers(path, state, number, read_only=read_only)
 
 
-def _already_attached(path: str, state: os.stat_result, *, read_only: bool) -> str | None:
+def _already_attached(path: str, state: os.stat_result, *, read_only: bool, mine: str = "") -> str | None:
+    """Args: mine: the device that this call has attached."""
     if stat.S_ISREG(state.st_mode):
         if state.st_size < SECTOR:
             raise HostError(f"cannot attach {path}: its size of {state.st_size} bytes is too small for a block device")
@@ -249,7 +242,9 @@ def _already_attached(path: str, state: os.stat_result, *, read_only: bool) -> s
         found = find_attached(path, read_only=read_only, file=state)
     else:
         raise HostError(f"cannot attach {path}: it is not a regular file or a block device")
-    return found if found and _keep(found, path, read_only=read_only) else None
+    if found is None or found == mine:
+        return found
+    return found if _keep(found, path, read_only=read_only) else None
 
 
 def _keep(device: str, path: str, *, read_only: bool) -> bool:
@@ -292,6 +287,18 @@ def _configure_free(file: int, path: str, *, read_only: bool, direct_io: bool, b
     raise HostError(f"cannot attach {path}: no loop device could be obtained in {_ATTEMPTS} attempts")
 
 
+def _first_of_racers(path: str, state: os.stat_result, number: int, *, read_only: bool) -> str:
+    """The device with the lower number, if a process with a /dev of its own, and so without the lock, attached the file as well."""
+    mine = loopctl.node(number)
+    first = ""
+    try:
+        first = _already_attached(path, state, read_only=read_only, mine=mine) or mine
+    finally:
+        if first != mine:  # also if the file has become inaccessible
+            _detach(mine, lambda status: status.shows(state))
+    return first
+
+
 def detach_file(device: str, *, expected: str, file: str = "", flush: bool = True) -> bool:
     """Flush and detach a loop device, unless it is free or now has another file. Returns whether it was detached.
 
@@ -321,7 +328,7 @@ def detach_from(path: str, *, read_only: bool | None = None, file: os.stat_resul
     with kernel.named(f"cannot detach the loop device of {path}"):
         found = file or os.stat(path)  # noqa: PTH116 - follows links, as the kernel did
     if device := find_attached(path, read_only=read_only, file=found):
-        _detach(device, lambda status: _shows(status, found) and read_only in (None, status.read_only))
+        _detach(device, lambda status: status.shows(found) and read_only in (None, status.read_only))
 
 
 def _detach(device: str, is_right: Callable[[loopctl.Status], bool], *, file: str = "", flush: bool = True) -> bool:

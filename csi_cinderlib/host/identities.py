@@ -6,6 +6,7 @@ import os
 import struct
 from pathlib import Path
 
+from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import kernel, loopctl
 
 SYSFS = Path("/sys/dev/block")
@@ -65,6 +66,19 @@ def of_loop(status: loopctl.Status | None) -> str:
     if status.backing_device:
         return identity(shown)
     return f"loop:{status.inode}:{Path(shown.removesuffix(_DELETED)).name}"
+
+
+def of_loop_on(device: str, file: os.stat_result) -> str:
+    """`identity` of a loop device that was attached for this file.
+
+    Raises:
+        HostError: it now shows another file or none, because another process has detached it.
+    """
+    with kernel.named(f"cannot identify {device}"), kernel.opened(device, os.O_RDONLY) as fd:
+        status = loopctl.status(fd)
+    if status is None or not status.shows(file):
+        raise HostError(f"{device} was detached by another process, and may show another file")
+    return of_loop(status)
 
 
 def _mapped(where: Path) -> str:

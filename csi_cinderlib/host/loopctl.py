@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
+import random
 import stat
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,9 @@ _CONFIG = struct.Struct(f"=II{_INFO.size}s64x")
 
 _LOCK = struct.Struct("hhqqi")
 """struct flock: type, whence, start, length, and a process id that must be 0."""
+_PLACES = 2**62
+LOCK_SECONDS = 60.0
+"""Longest wait for another process that attaches the same file."""
 
 CONTROL = "/dev/loop-control"
 MODULE = Path("/sys/class/misc/loop-control")
@@ -66,6 +70,14 @@ class Status:
     read_only: bool
     autoclear: bool
     direct_io: bool
+
+    def shows(self, file: os.stat_result) -> bool:
+        """Whether the device shows all of this file, or of this block device."""
+        if self.offset or self.limit:
+            return False
+        if file.st_rdev:
+            return self.backing_device == file.st_rdev
+        return (self.device, self.inode) == (file.st_dev, file.st_ino)
 
 
 def _info(name: str, *, read_only: bool, direct_io: bool) -> bytes:
@@ -160,20 +172,40 @@ def free_number() -> int:
 
 
 @contextlib.contextmanager
-def attaching(file: os.stat_result) -> Iterator[None]:
+def attaching(path: str, file: os.stat_result) -> Iterator[None]:
     """Let only one thread of this machine at a time search for the file's loop device and attach one.
 
     The lock is a byte of the control device, which all containers with the host's /dev share. A lock of the file itself would go
-    to a file server, and would be kept by the loop device. It is released when the process ends.
+    to a file server, and would be kept by the loop device. It is released when the process and its forks end. Without the control
+    device nothing can be attached, and nothing is locked.
 
     Raises:
-        HostError: as `_control`.
+        HostError: another process has kept the lock for too long.
     """
-    what = f"{file.st_rdev}" if stat.S_ISBLK(file.st_mode) else f"{file.st_dev}:{file.st_ino}"
-    place = int.from_bytes(hashlib.blake2b(what.encode(), digest_size=7).digest(), "big")
-    with _control() as fd:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0))
+    if not os.path.exists(CONTROL):  # noqa: PTH110 - called for each volume
         yield
+        return
+    number = file.st_rdev if stat.S_ISBLK(file.st_mode) else (file.st_dev << 40) + file.st_ino
+    with _control() as fd:
+        _lock(fd, number % _PLACES, path)
+        try:
+            yield
+        finally:
+            # Closing is not enough: a process that was forked meanwhile has the same open file.
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _LOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, number % _PLACES, 1, 0))
+
+
+def _lock(fd: int, place: int, path: str) -> None:
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0))
+        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES
+            if time.monotonic() > deadline:
+                raise HostError(f"another process has been attaching {path} for {LOCK_SECONDS:.0f} s") from None
+            time.sleep(random.uniform(0.0005, 0.005))  # noqa: S311 - jitter, not cryptography
+        else:
+            return
 
 
 @contextlib.contextmanager

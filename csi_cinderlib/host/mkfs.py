@@ -53,9 +53,10 @@ def plan(device: str, fs_type: str, options: Sequence[str] = ()) -> Creation:
     Raises:
         InvalidRequest: the file system or an option is not supported.
         UnsafeToFormat: the device has content.
-        HostError: the device cannot be read.
+        HostError: the device cannot be read, or mkfs is not installed.
     """
     argv = mkfsoptions.command(fs_type, options)
+    commands.find_tool(argv[0])
     if content := known_content(device):
         raise UnsafeToFormat(f"{device} contains {content}; it was not formatted. See {REFUSAL_PAGE}")
     return Creation(device, fs_type, tuple(argv), tuple(options))

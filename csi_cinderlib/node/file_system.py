@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from csi_cinderlib.brick.device import Device
-from csi_cinderlib.errors import HostError, PreconditionFailed
+from csi_cinderlib.brick.tools import FENCED
+from csi_cinderlib.errors import HostError, PreconditionFailed, UnsafeToFormat, Unsupported
 from csi_cinderlib.faultpoints import reach
-from csi_cinderlib.host import blankness, devices, filesystems, kernel, mkfs, mountoptions, mounts
+from csi_cinderlib.host import blankness, devices, filesystems, kernel, mkfs, mounthistory, mountoptions, mounts
 from csi_cinderlib.host.filesystems import EXT, Signature
 from csi_cinderlib.model.capability import Mount
 from csi_cinderlib.model.connection import Formatting
@@ -31,6 +32,15 @@ def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[
         UnsafeToFormat, PreconditionFailed, Unsupported: see `formatting.decide`.
         HostError: the device cannot be read, or mkfs failed.
     """
+    try:
+        return _ensure(records, record, device)
+    except (UnsafeToFormat, PreconditionFailed, Unsupported):
+        if record.state is State.FORMATTING:  # the content is not from mkfs, so the right to erase it ends
+            records.save(replace(record, state=State.FORMATTED))
+        raise
+
+
+def _ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[StageRecord, Signature]:
     found = filesystems.probe(device.path)
     marked = records.formatted.holds(record.volume_id, record.connection.attachment)
     decision = decide(
@@ -39,6 +49,7 @@ def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[
         _rule(record),
         marked=marked,
         interrupted=record.fs_type if record.state is State.FORMATTING and device.wwid else "",
+        never_mounted=lambda: found is not None and mounthistory.was_never_mounted(device.path, found),
         is_blank=lambda: blankness.is_blank(device.path),
     )
     if found is None or decision.action is not Action.USE:
@@ -53,8 +64,8 @@ def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[
 def clear_remains(records: StageRecords, record: StageRecord) -> bool:
     """Remove the remains of an interrupted mkfs before the volume leaves this node. No node could format or mount it otherwise.
 
-    A complete file system, and anything else that mkfs does not write, is kept: without fencing, another node may have created it
-    since.
+    A complete file system, and anything else that an interrupted mkfs does not leave, is kept: without fencing, another node may
+    have created it since. Such a node may also be creating one now, so nothing is removed after a reboot.
 
     Returns:
         Whether the device is now empty.
@@ -65,18 +76,30 @@ def clear_remains(records: StageRecords, record: StageRecord) -> bool:
     device = record.device
     if record.state is not State.FORMATTING or not device or not device.wwid or devices.is_read_only(device.path):
         return False
+    if _rule(record) is Formatting.FORBIDDEN:
+        return False
+    if record.boot_id != records.boot_id and record.connection.protocol not in FENCED:
+        _log.warning(
+            "remains of interrupted mkfs kept", volume=record.volume_id, reason="another node may have the volume"
+        )
+        return False
     if problem := health.device_problem(device) or health.replaced(device):
         raise HostError(f"volume {record.volume_id}: cannot remove the remains of an interrupted mkfs: {problem}")
-    found = filesystems.probe(device.path)
-    if found and not found.unfinished:
-        return False
-    if found is None and (foreign := mkfs.known_content(device.path)):
-        _log.warning("content kept on device", volume=record.volume_id, device=device.path, content=foreign)
+    if kept := _other_content(record, device):
+        _log.warning("content kept on device", volume=record.volume_id, device=device.path, content=kept)
         return False
     _log.warning("unfinished file system found", volume=record.volume_id, fs_type=record.fs_type)
     blankness.erase(device.path)
     records.formatted.clear(record.volume_id)  # the device is empty, so it may be formatted
     return True
+
+
+def _other_content(record: StageRecord, device: Device) -> str:
+    """What the device contains, unless an interrupted mkfs leaves such content."""
+    found = filesystems.probe(device.path)
+    if found is None:
+        return mkfs.known_content(device.path)
+    return "" if found.unfinished and found.name == record.fs_type else found.name
 
 
 def undo_growth(records: StageRecords, record: StageRecord) -> None:
@@ -94,6 +117,12 @@ def undo_growth(records: StageRecords, record: StageRecord) -> None:
     if problem:
         raise HostError(f"volume {record.volume_id}: cannot undo the interrupted growth of its file system: {problem}")
     records.growth.undo(record.volume_id, attachment, device.path)
+
+
+def note_raw_use(records: StageRecords, record: StageRecord) -> None:
+    """Ensure that a volume that is used as a raw device is not formatted later, should its attachment permit that."""
+    if not record.connection.read_only and record.connection.formatting is not Formatting.FORBIDDEN:
+        records.formatted.set(record.volume_id, record.connection.attachment)
 
 
 def wanted(record: StageRecord) -> str:

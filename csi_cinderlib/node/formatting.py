@@ -35,6 +35,7 @@ def decide(
     *,
     marked: bool = False,
     interrupted: str = "",
+    never_mounted: Callable[[], bool] = lambda: False,
     is_blank: Callable[[], bool],
 ) -> Decision:
     """Decide how to prepare a device for mounting.
@@ -46,6 +47,7 @@ def decide(
         marked: this node has recorded a file system for this attachment.
         interrupted: the file system that mkfs was creating on this device, for this attachment, when the process ended, or "".
             It never overrides a controller that forbids formatting.
+        never_mounted: returns whether it is certain that the file system found was never mounted, so that it holds no files.
         is_blank: reads the device and returns whether it is proven to be empty.
 
     Raises:
@@ -59,7 +61,7 @@ def decide(
         if not interrupted:
             _may_format(rule, marked, is_blank)
         return Decision(Action.MAKE, make)
-    if interrupted and found.name == interrupted:
+    if interrupted and found.name == interrupted and (found.unfinished or never_mounted()):
         return Decision(Action.MAKE_AGAIN, make)
     if found.kind is not Kind.FILE_SYSTEM:
         raise UnsafeToFormat(

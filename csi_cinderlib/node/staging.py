@@ -9,6 +9,7 @@ from dataclasses import replace
 from csi_cinderlib.brick import scsi
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.brick.initiator import Initiator
+from csi_cinderlib.brick.tools import FENCED
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import AlreadyExists, DriverError, HostError, InvalidRequest, PreconditionFailed
 from csi_cinderlib.faultpoints import reach
@@ -185,6 +186,7 @@ class Staging:
             file_system.undo_growth(self._records, record)
             if record.capability.is_block:
                 self._grow_device(record, device)
+                file_system.note_raw_use(self._records, record)
             else:
                 record = self._mount(record, device, undo)
             self._records.save(replace(record, state=State.STAGED))
@@ -318,10 +320,11 @@ class Staging:
     def _found_again(self, record: StageRecord) -> StageRecord:
         """Connect the device again after a reboot during mkfs, so that the remains of mkfs can be removed.
 
-        The remains stay if the device cannot be connected or has another identity.
+        The remains stay if the device cannot be connected or has another identity, or if another node may have it.
         """
         known = record.device
-        if record.state is not State.FORMATTING or not known or not mounted.is_another_device(record):
+        fenced = record.connection.protocol in FENCED  # see file_system.clear_remains
+        if record.state is not State.FORMATTING or not fenced or not known or not mounted.is_another_device(record):
             return record
         try:
             found = self._initiator.connect(record.connection)

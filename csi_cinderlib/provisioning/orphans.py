@@ -176,6 +176,20 @@ class Orphans:
             marked.append(f"{noun(record)} {record.id!r} on back end {record.backend!r}, which was {record.status}")
         return tuple(marked)
 
+    def void_marks(self) -> int:
+        """Let all volumes and snapshots count as possibly written to; returns the number of changed records.
+
+        For a restored store: what it says was never formatted may have been attached since the copy. A device is then formatted only
+        if it is proven to be blank.
+        """
+        volumes = [found for found in walk_all(self._store, Volume) if found.blank or not found.mark_void]
+        snapshots = [found for found in walk_all(self._store, Snapshot) if found.blank]
+        for volume in volumes:
+            self._store.replace(replace(volume, blank=False, mark_void=True))
+        for snapshot in snapshots:
+            self._store.replace(replace(snapshot, blank=False))
+        return len(volumes) + len(snapshots)
+
     def _remove(self, record: Any) -> None:
         """Remove the record with its dependent records."""
         if isinstance(record, GroupSnapshot):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import threading
 from dataclasses import replace
@@ -182,8 +183,9 @@ def test_forget_removes_a_failed_record(state: Path, capsys: pytest.CaptureFixtu
 
 def test_restored_leaves_unfinished_work_alone(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("orphans restored", state) == 0
-    told, *_ = capsys.readouterr().out.splitlines()
+    told, voided = capsys.readouterr().out.splitlines()
     assert told == "excluded from repair: volume 'v2' on back end 'local', which was creating"
+    assert re.fullmatch(r"no longer known to be empty: \d+ volumes and snapshots", voided)
     assert run("orphans list", state, "-o", "json") == 0
     (half,) = [row for row in json.loads(capsys.readouterr().out) if row["kind"] == "volume"]
     assert (half["status"], half["due"]) == ("error", False)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.host import devices, loopctl
+from csi_cinderlib.errors import HostError
+from csi_cinderlib.host import devices, identities, loopctl
 
 pytestmark = pytest.mark.root
 
 MIB = 1024 * 1024
+ROOT = Path(__file__).parents[3]
 
 
 def test_many_threads_that_attach_one_file_get_one_device(tmp_path: Path) -> None:
@@ -96,3 +102,97 @@ def test_many_threads_that_attach_many_files_all_succeed(tmp_path: Path) -> None
     for number in found:
         devices.detach_from(str(tmp_path / f"disk-{number}.img"))
     assert len(set(found.values())) == 16
+
+
+OTHER = """
+import sys
+from csi_cinderlib.host import devices, loopctl
+loopctl.CONTROL = sys.argv[1]
+for line in sys.stdin:
+    print(devices.attach_file(line.strip()), flush=True)
+"""
+
+
+def test_a_process_with_a_dev_of_its_own_gets_the_same_device(tmp_path: Path) -> None:
+    """It does not share the lock, as its control device is another node."""
+    control = tmp_path / "loop-control"
+    os.mknod(control, stat.S_IFCHR | 0o600, Path(loopctl.CONTROL).stat().st_rdev)
+    argv = [sys.executable, "-c", OTHER, str(control)]
+    with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdin
+        assert other.stdout
+        for number in range(20):
+            path = tmp_path / f"disk-{number}"
+            path.write_bytes(bytes(MIB))
+            print(path, file=other.stdin, flush=True)
+            mine, theirs = devices.attach_file(str(path)), other.stdout.readline().strip()
+            shown = [loopctl.node(number) for number, file in loopctl.attached().items() if file == str(path)]
+            for _ in shown:
+                devices.detach_from(str(path))
+            assert shown == [mine] == [theirs]
+        other.stdin.close()
+
+
+def test_a_process_that_is_forked_during_an_attachment_does_not_keep_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(MIB))
+    ended, end = os.pipe()
+    with loopctl.attaching(str(path), path.stat()):
+        child = os.fork()
+        if not child:
+            os.close(end)
+            os.read(ended, 1)  # until the parent closes its end
+            os._exit(0)
+    try:
+        devices.attach_file(str(path))
+        devices.detach_from(str(path))
+    finally:
+        os.close(end)
+        os.close(ended)
+        os.waitpid(child, 0)
+
+
+def test_a_process_that_does_not_go_on_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(MIB))
+    monkeypatch.setattr(loopctl, "LOCK_SECONDS", 0.2)
+    with (
+        loopctl.attaching(str(path), path.stat()),
+        pytest.raises(HostError, match=f"another process has been attaching {path} for "),
+    ):
+        devices.attach_file(str(path))
+    assert devices.find_attached(str(path)) is None
+
+
+def test_the_lock_of_one_file_does_not_hold_up_another(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for path in (one, other):
+        path.write_bytes(bytes(MIB))
+    with loopctl.attaching(str(one), one.stat()):
+        devices.attach_file(str(other))
+    devices.detach_from(str(other))
+
+
+def test_an_attached_file_is_found_without_the_control_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(MIB))
+    device = devices.attach_file(str(path))
+    with monkeypatch.context() as patched:
+        patched.setattr(loopctl, "CONTROL", str(tmp_path / "missing"))
+        assert devices.attach_file(str(path)) == device
+    devices.detach_from(str(path))
+
+
+def test_a_device_that_another_process_has_taken_is_not_identified_as_the_volume(tmp_path: Path) -> None:
+    path, other = tmp_path / "disk", tmp_path / "other"
+    for file in (path, other):
+        file.write_bytes(bytes(MIB))
+    device = devices.attach_file(str(path))
+    assert identities.of_loop_on(device, path.stat()) == devices.identity(device)
+    with pytest.raises(HostError, match=f"{device} was detached by another process"):
+        identities.of_loop_on(device, other.stat())
+    devices.detach_from(str(path))
+    with pytest.raises(HostError, match=f"{device} was detached by another process"):
+        identities.of_loop_on(device, path.stat())

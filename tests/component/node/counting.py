@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from csi_cinderlib.model.capability import Capability
+from csi_cinderlib.model.connection import Formatting
 from csi_cinderlib.model.requests import NodePublishVolume, StageVolume
 from tests.component.node.bed import BLOCK, Node, Volume, mount_capability
 
@@ -76,8 +77,9 @@ def live(node: Node, volume: Volume, capability: Capability, listener: Listener)
 def main(base: str, kind: str) -> None:
     node, listener = Node(Path(base)), Listener()
     capability = BLOCK if kind == "block" else mount_capability(kind)
-    live(node, node.volume("warm"), capability, listener)  # what is imported and looked up once
-    print(json.dumps([live(node, node.volume(), capability, listener) for _ in range(2)]))
+    rule = Formatting.FORBIDDEN if capability.is_block else Formatting.NEVER_FORMATTED  # as the controller has it
+    live(node, node.volume("warm", formatting=rule), capability, listener)  # what is imported and looked up once
+    print(json.dumps([live(node, node.volume(formatting=rule), capability, listener) for _ in range(2)]))
 
 
 if __name__ == "__main__":

@@ -180,6 +180,8 @@ def test_the_mark_of_a_file_system_that_was_there_is_of_never_formatted_attachme
 def interrupt_mkfs(node: Node) -> tuple[Volume, StageRecord]:
     volume = node.volume()
     mounts.unmount(node.stage(volume))
+    for request in ("ssv mtime 0", "ssv mnt_count 0"):  # mkfs did not come to its end, so it was never mounted
+        edit(volume, request)
     return volume, node.records.save(replace(record_of(node), state=State.FORMATTING))
 
 

@@ -66,12 +66,22 @@ def test_any_other_signature_is_named_and_left_alone(found: Signature, rule: For
 
 @pytest.mark.parametrize("rule", [Formatting.NEVER_FORMATTED, Formatting.UNKNOWN])
 def test_an_interrupted_mkfs_is_done_again(rule: Formatting) -> None:
-    again = decide(XFS, "xfs", rule, interrupted="xfs", is_blank=never_asked)
-    assert again == Decision(Action.MAKE_AGAIN, "xfs")
+    for wanted in ("xfs", "ext4"):
+        for found in (XFS, replace(XFS, unfinished=True)):
+            again = decide(found, wanted, rule, interrupted="xfs", never_mounted=lambda: True, is_blank=never_asked)
+            assert again == Decision(Action.MAKE_AGAIN, wanted)
     assert decide(None, "xfs", rule, interrupted="xfs", is_blank=never_asked) == Decision(Action.MAKE, "xfs")
-    assert decide(XFS, "ext4", rule, interrupted="xfs", is_blank=never_asked) == Decision(Action.MAKE_AGAIN, "ext4")
     with pytest.raises(PreconditionFailed):
         decide(EXT4, "xfs", rule, interrupted="xfs", is_blank=never_asked)
+
+
+@pytest.mark.parametrize("rule", [Formatting.NEVER_FORMATTED, Formatting.UNKNOWN])
+def test_a_file_system_that_may_have_been_mounted_is_no_remains_of_mkfs(rule: Formatting) -> None:
+    """Without fencing, another node may have mounted it since."""
+    used = decide(XFS, "xfs", rule, interrupted="xfs", never_mounted=lambda: False, is_blank=never_asked)
+    assert used == Decision(Action.USE, "xfs")
+    with pytest.raises(PreconditionFailed):
+        decide(XFS, "ext4", rule, interrupted="xfs", never_mounted=lambda: False, is_blank=never_asked)
 
 
 @pytest.mark.parametrize("rule", ALL)

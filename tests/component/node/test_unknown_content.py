@@ -100,6 +100,32 @@ def test_what_another_program_wrote_after_an_interrupted_mkfs_is_not_erased(
     assert node.records.find("vol") is None
 
 
+@pytest.mark.parametrize("then", ["stage", "unstage"])
+def test_a_refusal_ends_the_right_to_erase(node: Node, disk: Volume, then: str) -> None:
+    """The table that led to the refusal is gone the next time, for example damaged or repaired."""
+    node.stage(disk)
+    record = node.records.find("vol")
+    assert record
+    node.unstage(disk)
+    with disk.file.open("r+b") as file:
+        file.write(bytes(MIB))
+    devices.flush(str(disk.file))
+    fill(disk)
+    node.records.save(replace(record, state=State.FORMATTING))
+    with pytest.raises(UnsafeToFormat):
+        node.stage(disk)
+    with disk.file.open("r+b") as file:
+        file.seek(0x1C2)
+        file.write(bytes(len(TABLE)))
+    devices.flush(str(disk.file))
+    if then == "stage":
+        with pytest.raises(UnsafeToFormat):
+            node.stage(disk)
+    node.unstage(disk)
+    with disk.file.open("rb") as file:
+        assert os.pread(file.fileno(), len(CONTENT), PLACE) == CONTENT
+
+
 @pytest.mark.parametrize("rule", [Formatting.UNKNOWN, Formatting.FORBIDDEN])
 def test_other_rules_keep_the_content_as_well(node: Node, disk: Volume, rule: Formatting) -> None:
     fill(disk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any
@@ -11,10 +12,11 @@ import pytest
 from csi_cinderlib.errors import Unsupported
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.connection import Connection, Formatting
-from csi_cinderlib.model.records import Attachment, Source, SourceKind, Status
+from csi_cinderlib.model.records import Attachment, Source, SourceKind, Status, Volume
 from csi_cinderlib.model.requests import PublishVolume
 from csi_cinderlib.model.size import Bytes
 from csi_cinderlib.sealing import Sealer
+from tests.support.fakes import makers
 
 from .conftest import BLOCK, GIB, MOUNT, Site
 
@@ -187,3 +189,25 @@ def test_what_was_a_raw_device_to_be_read_only_may_still_be_formatted(site: Site
     site.publish(volume, node, Capability(Block(), AccessMode.SINGLE_NODE_READER_ONLY))
     site.attachments.unpublish(volume.id, node)
     assert site.publish(volume, node).formatting is Formatting.NEVER_FORMATTED
+
+
+def test_a_raw_attachment_during_the_call_forbids_a_file_system(site: Site, node: str) -> None:
+    """Of another process on the same store, which has detached the volume again."""
+    volume = site.create()
+    backend = site.backends.get("array")
+    connect = backend.connect
+
+    def meanwhile(given: Volume, attachment: Attachment, **named: Any) -> Attachment:
+        backend.connect = connect  # type: ignore[method-assign]
+        raw = replace(makers.attachment(given, "elsewhere"), backend="array", block=True)
+        backend.disconnect(connect(given, raw))
+        return connect(site.store.get(Volume, volume.id), attachment, **named)
+
+    backend.connect = meanwhile  # type: ignore[method-assign, assignment]
+    assert site.publish(volume, node).formatting is Formatting.FORBIDDEN
+
+
+def test_a_copy_of_an_earlier_version_that_still_has_its_mark_is_formatted(site: Site, node: str) -> None:
+    copy = site.create("copy", source=Source(SourceKind.VOLUME, site.create("live").id))
+    site.store.replace(replace(site.store.get(Volume, copy.id), began_empty=False))
+    assert site.publish(copy, node).formatting is Formatting.NEVER_FORMATTED

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.errors import NameTaken
+from csi_cinderlib.model.capability import Capability
+from csi_cinderlib.model.connection import Formatting
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.provisioning.orphans import Orphans
-from tests.component.provisioning.conftest import Site, snapshotting
+from tests.component.provisioning.conftest import BLOCK, MOUNT, Site, snapshotting
 from tests.support.fakes import makers
 
 HALF_DONE = [Status.CREATING, Status.ERROR, Status.DELETING]
@@ -73,3 +75,33 @@ def test_a_growth_goes_on_and_what_is_whole_is_not_marked(site: Site) -> None:
     assert at_once(site).leave_alone() == ()
     assert site.store.get(Volume, whole.id) == whole
     assert site.store.get(Attachment, attachment.id) == attachment
+
+
+@pytest.mark.parametrize("used_as", [BLOCK, MOUNT], ids=["raw", "mounted"])
+def test_what_was_never_formatted_in_a_restored_copy_may_have_been_since(site: Site, used_as: Capability) -> None:
+    volume = site.create("live")
+    taken = site.snapshots.create(snapshotting(volume, "early"))
+    node = site.node("n1")
+    site.publish(volume, node, used_as)
+    site.attachments.unpublish(volume.id, node)
+    now = site.store.get(Volume, volume.id)
+    site.store.replace(replace(volume, revision=now.revision))  # as it was when the copy was made
+    assert site.store.get(Snapshot, taken.id).blank
+    assert at_once(site).void_marks() == 2
+    assert site.publish(volume, node).formatting is Formatting.UNKNOWN
+    assert not site.store.get(Snapshot, taken.id).blank
+    assert at_once(site).void_marks() == 0
+
+
+def test_an_attachment_that_a_restored_copy_has_begun_gives_no_mark_back(site: Site) -> None:
+    volume = site.create("live")
+    node = site.node("n1")
+    site.publish(volume, node, BLOCK)
+    (attachment,) = site.store.page(Attachment).records
+    assert attachment.blank
+    as_in_the_copy(site, attachment, Status.CREATING)
+    repair = at_once(site)
+    repair.leave_alone()
+    repair.void_marks()
+    assert repair.settle()
+    assert site.publish(volume, node).formatting is Formatting.FORBIDDEN
