@@ -162,7 +162,7 @@ def test_without_a_store_every_command_fails_and_creates_none(
 def test_an_object_is_described_for_people_and_for_programs(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(state, "describe volume shop/data")
     told = capsys.readouterr().out
-    for line in ("id:           v1", "size gib:     3", "  pvc/name:      data", "Snapshots:", "  s1  name=snap"):
+    for line in ("id:          v1", "size gib:    3", "  pvc/name:      data", "Snapshots:", "  s1  name=snap"):
         assert line in told
     assert "geheim" not in told
     run(state, "describe volume v2 -o json")
