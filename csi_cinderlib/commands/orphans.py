@@ -124,15 +124,18 @@ def forget(given: options.Given, id: str) -> int:
 )
 @options.configuration
 def restored(given: options.Given) -> int:
-    """Return 0, even if there is no unfinished work. Raises PreconditionFailed: a controller runs; its work is unfinished too."""
+    """Return 0, even if there is no unfinished work; 1 if a record cannot be read. Raises PreconditionFailed: a controller runs; its work is unfinished too."""
     from csi_cinderlib.commands import repairs
 
     settings = options.settings(given)
     if repairs.controller_runs(settings):
         raise PreconditionFailed(f"a controller is running with state directory {settings.state_dir}; stop it first")
     with repairs.records(settings) as orphans:
+        voided = orphans.void_marks()
+        if voided.number:
+            output.print_text(f"no longer known to be empty: {voided.number} volumes and snapshots")
+        for id in voided.unreadable:
+            output.print_text(f"cannot be read, and was not changed: record {id!r}")
         for marked in orphans.leave_alone():
             output.print_text(f"excluded from repair: {marked}")
-        if number := orphans.void_marks():
-            output.print_text(f"no longer known to be empty: {number} volumes and snapshots")
-    return 0
+    return 1 if voided.unreadable else 0

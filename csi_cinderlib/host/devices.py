@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
@@ -223,7 +224,13 @@ def attach_file(
         state = os.fstat(fd)
         _require_same(path, state, file)
         os.set_blocking(fd, True)
-        with loopctl.attaching(path, state):
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(loopctl.attaching(path, state))
+            except (HostError, OSError):
+                if found := _already_attached(path, state, read_only=read_only):
+                    return found  # which needs no lock
+                raise
             if found := _already_attached(path, state, read_only=read_only):
                 return found
             if state.st_size % block_size or stat.S_ISBLK(state.st_mode):

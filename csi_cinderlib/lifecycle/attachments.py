@@ -23,12 +23,12 @@ from csi_cinderlib.model.records import Attachment, Status, Volume
 from csi_cinderlib.observe import logs
 from csi_cinderlib.persistence.optimistic import change
 
-Check = Callable[[Volume, Sequence[Attachment]], None]
+Check = Callable[[Sequence[Attachment]], None]
 """Raises if the other attachments of the volume exclude another one."""
 _log = logs.logger(__name__)
 
 
-def any_number(_volume: Volume, _others: Sequence[Attachment]) -> None:
+def any_number(_others: Sequence[Attachment]) -> None:
     """Accept any number of attachments."""
 
 
@@ -110,7 +110,7 @@ class Attachments:
         for other in others:
             if other.status is Status.DELETING:  # else that process might remove the new export
                 self.ledger.check_free(other)
-        check(volume, others)
+        check(others)
         return volume, attachments
 
     def _connect(self, volume: Volume, record: Attachment, attachments: tuple[Attachment, ...]) -> Attachment:

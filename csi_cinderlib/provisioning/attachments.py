@@ -77,7 +77,11 @@ class Attachments:
             node, connector = self._node(request.node_id, volume)
             node = self._contexts.prepare(node)
             fencing.check_usable(volume, request)
-            volume, attachment, is_answered = self._attach(volume, connector, request)
+            attachment, is_answered = self._attach(volume, connector, request)
+            if (
+                not request.capability.is_block
+            ):  # whether it may be formatted, now that other processes see this attachment
+                volume = self._store.get(Volume, id)
             alone = attachment.read_only and self._is_alone(attachment)
             text = self._contexts.seal(node, connection(volume, attachment, request, alone=alone).to_bytes())
             if len(CONTEXT_KEY) + len(text) > MAX_CONTEXT:
@@ -97,17 +101,13 @@ class Attachments:
                 if node_id in {"", attachment.node_id}:
                     self._detach(attachment)
 
-    def _attach(
-        self, volume: Volume, connector: dict[str, object], request: PublishVolume
-    ) -> tuple[Volume, Attachment, bool]:
-        """The volume as of its attachment, the attachment, and whether an earlier call returned it, so that the node may use it."""
+    def _attach(self, volume: Volume, connector: dict[str, object], request: PublishVolume) -> tuple[Attachment, bool]:
+        """The attachment, and whether an earlier call returned it, so that the node may use it."""
         backend = self._backends.get(volume.backend)
         attachments = self._attachments(volume.id)
 
-        def check(current: Volume, others: Sequence[Attachment]) -> None:
+        def check(others: Sequence[Attachment]) -> None:
             """Check again once the record of this attachment is visible: of two parallel calls, one sees the other."""
-            nonlocal volume
-            volume = current
             fencing.check_alone(volume, others, request)
             self._check_slots(request.node_id, own=1)
 
@@ -119,8 +119,7 @@ class Attachments:
         if found is None:
             self._check_slots(request.node_id)
         is_answered = found is not None and found.status is Status.AVAILABLE
-        attachment = backend.connect(volume, self._new(volume, connector, request), check=check)
-        return volume, attachment, is_answered
+        return backend.connect(volume, self._new(volume, connector, request), check=check), is_answered
 
     def _is_alone(self, attachment: Attachment) -> bool:
         """Whether no other node has the volume. The record of this attachment is visible, so of two parallel calls one sees the other."""

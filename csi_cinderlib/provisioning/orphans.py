@@ -33,7 +33,7 @@ from csi_cinderlib.model import labels, nodes, times
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Node, Snapshot, Status, Volume
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import pages, walk, walk_all
-from csi_cinderlib.provisioning import locking, remedies
+from csi_cinderlib.provisioning import locking, remedies, restored
 
 Stuck = Volume | Snapshot | GroupSnapshot | Attachment
 
@@ -176,19 +176,9 @@ class Orphans:
             marked.append(f"{noun(record)} {record.id!r} on back end {record.backend!r}, which was {record.status}")
         return tuple(marked)
 
-    def void_marks(self) -> int:
-        """Let all volumes and snapshots count as possibly written to; returns the number of changed records.
-
-        For a restored store: what it says was never formatted may have been attached since the copy. A device is then formatted only
-        if it is proven to be blank.
-        """
-        volumes = [found for found in walk_all(self._store, Volume) if found.blank or not found.mark_void]
-        snapshots = [found for found in walk_all(self._store, Snapshot) if found.blank]
-        for volume in volumes:
-            self._store.replace(replace(volume, blank=False, mark_void=True))
-        for snapshot in snapshots:
-            self._store.replace(replace(snapshot, blank=False))
-        return len(volumes) + len(snapshots)
+    def void_marks(self) -> restored.Voided:
+        """See `restored.void_marks`."""
+        return restored.void_marks(self._store)
 
     def _remove(self, record: Any) -> None:
         """Remove the record with its dependent records."""

@@ -183,7 +183,7 @@ def test_forget_removes_a_failed_record(state: Path, capsys: pytest.CaptureFixtu
 
 def test_restored_leaves_unfinished_work_alone(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("orphans restored", state) == 0
-    told, voided = capsys.readouterr().out.splitlines()
+    voided, told = capsys.readouterr().out.splitlines()
     assert told == "excluded from repair: volume 'v2' on back end 'local', which was creating"
     assert re.fullmatch(r"no longer known to be empty: \d+ volumes and snapshots", voided)
     assert run("orphans list", state, "-o", "json") == 0

@@ -29,7 +29,7 @@ def test_who_is_excluded_by_others_is_not_let_in(backend: LocalBackend, volume: 
     exports = driver.calls["create_export"]
     asked = []
 
-    def refuse(_volume: Volume, others: Sequence[Attachment]) -> None:
+    def refuse(others: Sequence[Attachment]) -> None:
         asked.append(list(others))
         raise PreconditionFailed("node-1 has it")
 
@@ -143,7 +143,7 @@ def test_a_refused_attachment_that_an_earlier_attempt_began_keeps_its_record(
     """Its node may have the volume still, and only the record tells."""
     begun = store.replace(replace(backend.connect(volume, makers.attachment(volume)), status=status, owner="dead"))
 
-    def refuse(_volume: Volume, _others: Sequence[Attachment]) -> None:
+    def refuse(_others: Sequence[Attachment]) -> None:
         raise PreconditionFailed("another node has it")
 
     with pytest.raises(PreconditionFailed, match="another node has it"):

@@ -57,7 +57,7 @@ def test_a_connection_that_may_have_left_a_mapping_is_not_forgotten_when_it_is_r
     made = backend.connect(volume, makers.attachment(volume))
     left = store.replace(replace(made, status=Status.ERROR, message="clean-up failed as well"))
 
-    def refuse(_volume: object, _others: object) -> None:
+    def refuse(_others: object) -> None:
         raise PreconditionFailed("another node has it")
 
     with pytest.raises(PreconditionFailed, match="another node has it"):

@@ -191,17 +191,32 @@ def test_what_was_a_raw_device_to_be_read_only_may_still_be_formatted(site: Site
     assert site.publish(volume, node).formatting is Formatting.NEVER_FORMATTED
 
 
-def test_a_raw_attachment_during_the_call_forbids_a_file_system(site: Site, node: str) -> None:
-    """Of another process on the same store, which has detached the volume again."""
+def used_raw(site: Site, volume: Volume) -> None:
+    """Another process on the same store attaches the volume as a raw device, and detaches it again."""
+    backend = site.backends.get("array")
+    raw = replace(makers.attachment(volume, "elsewhere"), backend="array", block=True)
+    backend.disconnect(backend.connect(site.store.get(Volume, volume.id), raw))
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["after the driver call", "before the driver call"])
+@pytest.mark.parametrize("repeated", [False, True], ids=["first call", "repeated call"])
+def test_a_raw_attachment_during_the_call_forbids_a_file_system(
+    site: Site, node: str, before: bool, repeated: bool
+) -> None:
     volume = site.create()
+    if repeated:
+        site.publish(volume, node)
     backend = site.backends.get("array")
     connect = backend.connect
 
     def meanwhile(given: Volume, attachment: Attachment, **named: Any) -> Attachment:
         backend.connect = connect  # type: ignore[method-assign]
-        raw = replace(makers.attachment(given, "elsewhere"), backend="array", block=True)
-        backend.disconnect(connect(given, raw))
-        return connect(site.store.get(Volume, volume.id), attachment, **named)
+        if before:
+            used_raw(site, given)
+        made = connect(site.store.get(Volume, volume.id), attachment, **named)
+        if not before:
+            used_raw(site, given)
+        return made
 
     backend.connect = meanwhile  # type: ignore[method-assign, assignment]
     assert site.publish(volume, node).formatting is Formatting.FORBIDDEN

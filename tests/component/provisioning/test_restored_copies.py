@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from csi_cinderlib.model.connection import Formatting
 from csi_cinderlib.model.records import Attachment, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.provisioning.orphans import Orphans
+from csi_cinderlib.provisioning.restored import Voided
 from tests.component.provisioning.conftest import BLOCK, MOUNT, Site, snapshotting
+from tests.component.provisioning.test_lists import spoil
 from tests.support.fakes import makers
 
 HALF_DONE = [Status.CREATING, Status.ERROR, Status.DELETING]
@@ -87,10 +90,10 @@ def test_what_was_never_formatted_in_a_restored_copy_may_have_been_since(site: S
     now = site.store.get(Volume, volume.id)
     site.store.replace(replace(volume, revision=now.revision))  # as it was when the copy was made
     assert site.store.get(Snapshot, taken.id).blank
-    assert at_once(site).void_marks() == 2
-    assert site.publish(volume, node).formatting is Formatting.UNKNOWN
+    assert at_once(site).void_marks() == Voided(2, ())
+    assert site.publish(volume, node).formatting is Formatting.FORBIDDEN
     assert not site.store.get(Snapshot, taken.id).blank
-    assert at_once(site).void_marks() == 0
+    assert at_once(site).void_marks() == Voided(0, ())
 
 
 def test_an_attachment_that_a_restored_copy_has_begun_gives_no_mark_back(site: Site) -> None:
@@ -105,3 +108,10 @@ def test_an_attachment_that_a_restored_copy_has_begun_gives_no_mark_back(site: S
     repair.void_marks()
     assert repair.settle()
     assert site.publish(volume, node).formatting is Formatting.FORBIDDEN
+
+
+def test_a_record_that_cannot_be_read_is_told_and_the_others_are_changed(site: Site, tmp_path: Path) -> None:
+    volumes = [site.create(name) for name in ("first", "second", "third")]
+    spoil(site.store, volumes[1], tmp_path)
+    assert at_once(site).void_marks() == Voided(2, (volumes[1].id,))
+    assert not any(site.store.get(Volume, volumes[number].id).began_empty for number in (0, 2))

@@ -70,7 +70,7 @@ def test_a_check_of_other_attachments_is_made_here_and_refuses_there(make: Make,
     volume = backend.create_volume(VOLUME)
     asked: list[Sequence[Attachment]] = []
 
-    def refuse(_volume: Volume, others: Sequence[Attachment]) -> None:
+    def refuse(others: Sequence[Attachment]) -> None:
         asked.append(others)
         raise PreconditionFailed("taken")
 
@@ -248,7 +248,7 @@ def test_a_process_exports_nothing_again_beside_the_next_one(
     def exported() -> int:
         return figures.count(("array", "ensure_export", "ok"))
 
-    def check(_volume: Volume, _others: Sequence[Attachment]) -> None:
+    def check(_others: Sequence[Attachment]) -> None:
         reached.set()
         released.wait(120)
 
