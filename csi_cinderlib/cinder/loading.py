@@ -9,6 +9,7 @@ from typing import Any
 
 from csi_cinderlib.backend.stats import DriverTraits
 from csi_cinderlib.cinder import conf, faults, green, option_check, reached, share_copies, shares
+from csi_cinderlib.cinder.attributes import optional
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinder.work import Work, routed, working
 from csi_cinderlib.config import former
@@ -220,7 +221,7 @@ def _takes_snapshots(driver: Any) -> bool:
 
 def _snapshots_are_independent(driver: Any) -> bool:
     """Whether a volume can be deleted before its snapshots. Cinder's manager prevents that, so only csi-cinderlib's drivers declare it."""
-    return bool(getattr(driver, "SNAPSHOTS_ARE_INDEPENDENT", False))
+    return bool(optional(driver, "SNAPSHOTS_ARE_INDEPENDENT"))
 
 
 def clones_at_source_size(driver: Any) -> bool:

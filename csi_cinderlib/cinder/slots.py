@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import IntEnum
 from types import MappingProxyType
 
+from csi_cinderlib.cinder.attributes import optional
+
 
 class Urgency(IntEnum):
     """Waiting calls with a lower number go first."""
@@ -33,7 +35,7 @@ def urgency(driver: object, operation: Callable[..., object]) -> Urgency:
     """Uses the operation's name, or its attribute name if a decorator hides the name (MacroSAN, Virtuozzo)."""
     name = getattr(operation, "__name__", "")
     if name not in URGENCIES:
-        name = next((known for known in URGENCIES if getattr(driver, known, None) == operation), "")
+        name = next((known for known in URGENCIES if optional(driver, known) == operation), "")
     return URGENCIES.get(name, Urgency.CREATES)
 
 

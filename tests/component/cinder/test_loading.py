@@ -6,6 +6,7 @@ import pytest
 
 from csi_cinderlib.cinder import loading
 from csi_cinderlib.cinder.runtime import Runtime
+from csi_cinderlib.cinder.slots import Urgency, urgency
 from csi_cinderlib.config.settings import BackendSettings
 from tests.support.local_backends import MakeBackend
 
@@ -57,3 +58,17 @@ def test_a_driver_counts_as_initialized_once_it_is_set_up(make: MakeBackend, mon
     backend = make()
     assert before == [False]
     volume_utils.require_driver_initialized(backend.driver)
+
+
+def test_a_driver_that_refuses_unknown_attributes_can_be_loaded(runtime: Runtime) -> None:
+    driver = object.__new__(
+        loading.driver_class(BackendSettings(name="one", driver="cinder.volume.drivers.solidfire.SolidFireDriver"))
+    )
+    driver.target_driver = None
+    with pytest.raises(NotImplementedError):
+        driver.missing  # noqa: B018  # its `__getattr__` raises that
+    assert not loading._snapshots_are_independent(driver)
+    assert urgency(driver, unnamed) is Urgency.CREATES
+
+
+def unnamed() -> None: ...

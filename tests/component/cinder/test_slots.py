@@ -195,3 +195,15 @@ def test_a_call_that_is_no_method_of_the_driver_is_known_by_its_name() -> None:
     def misses_file() -> None: ...
 
     assert urgency(Driver(), misses_file) is FREES
+
+
+def test_a_driver_that_refuses_unknown_attributes_is_asked_for_none() -> None:
+    class Refusing(Driver):
+        """As SolidFire's driver, which asks its `target_driver` and then raises this."""
+
+        def __getattr__(self, name: str) -> Any:
+            raise NotImplementedError(name)
+
+    driver = Refusing()
+    assert urgency(driver, driver.terminate_connection) is FREES
+    assert urgency(driver, len) is CREATES
