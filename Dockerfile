@@ -62,15 +62,15 @@ USER 65532:65532
 ENTRYPOINT ["csi-cinderlib"]
 CMD ["serve", "--mode", "controller"]
 
-# For file systems and NFS mounts, the node uses the image's tools, whose versions are known. For iSCSI, multipath, NVMe and Ceph, it uses the
-# host's tools, because their daemons and keys are on the host: deploy/host-tool runs them in the host's mount namespace.
+# For file systems, encryption and NFS mounts, the node uses the image's tools, whose versions are known. For iSCSI, multipath, NVMe and
+# Ceph, it uses the host's tools, because their daemons and keys are on the host: deploy/host-tool runs them in the host's mount namespace.
 FROM mkfs AS node
 LABEL org.opencontainers.image.title="csi-cinderlib node" \
       org.opencontainers.image.description="CSI node plugin of csi-cinderlib: os-brick, file systems, mounts" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-       util-linux mount nfs-common \
+       util-linux mount nfs-common cryptsetup-bin \
     && apt-get clean && rm -rf /var/lib/apt/lists/*
 COPY --from=builder-node /opt/csi-cinderlib /opt/csi-cinderlib
 COPY --chmod=755 deploy/host-tool /usr/local/sbin/host-tool

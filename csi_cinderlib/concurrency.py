@@ -79,6 +79,13 @@ class Gate:
                 if self._closer:
                     self._changed.notify_all()
 
+    def shut(self, timeout: float) -> bool:
+        """Let no thread begin any more, and wait until none works. Returns whether that was so in time (seconds)."""
+        me = threading.get_ident()
+        with self._changed:
+            self._closer = self._closer or me
+            return self._changed.wait_for(lambda: not self._depths.keys() - {me}, timeout)
+
     @contextmanager
     def closed(self) -> Iterator[None]:
         """Wait until no other thread works, and let none begin meanwhile."""

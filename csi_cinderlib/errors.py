@@ -14,6 +14,7 @@
     ├── PreconditionFailed        the state of the object does not allow the call
     │   ├── InUse                 it is attached, or has dependents
     │   └── UnsafeToFormat        the device may contain data
+    ├── WrongKey                  the key of an encrypted volume is wrong
     ├── ResourceExhausted         no space, no free slot on the node, or a quota is reached
     ├── Unsupported               the back end or host does not support the operation
     ├── NotReady                  this process is still starting, or failed to start
@@ -271,6 +272,10 @@ class InUse(PreconditionFailed):
 
 class UnsafeToFormat(PreconditionFailed):
     """The device may contain data, so it is not formatted."""
+
+
+class WrongKey(DriverError):
+    """The Secret does not contain the key of an encrypted volume; nothing was changed."""
 
 
 class ResourceExhausted(DriverError):

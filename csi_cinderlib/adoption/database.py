@@ -118,6 +118,6 @@ def foreign(tables: Tables) -> Problem | None:
     """The reason why these are not cinderlib's tables, by key and problem."""
     if tables.get("services"):
         return Problem(
-            "services", "has rows, so this is the database of an OpenStack Cinder; only cinderlib's can be adopted"
+            "services", "has rows, so this is the database of an OpenStack Cinder; use `csi-cinderlib adopt cinder`"
         )
     return None

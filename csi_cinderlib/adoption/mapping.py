@@ -163,8 +163,14 @@ def initiator_data(columns: Columns) -> InitiatorData:
     """Raises InvalidRequest."""
     initiator, namespace, key = (_id(columns, name) for name in ("initiator", "namespace", "key"))
     value = str(columns.get("value") or "")
-    id = "\x1f".join((initiator, namespace, key))
-    return InitiatorData(id=id, initiator=initiator, namespace=namespace, key=key, value=value)
+    return InitiatorData(
+        id=initiator_id(initiator, namespace, key), initiator=initiator, namespace=namespace, key=key, value=value
+    )
+
+
+def initiator_id(initiator: str, namespace: str, key: str) -> str:
+    """The id of an InitiatorData."""
+    return "\x1f".join((initiator, namespace, key))
 
 
 def moment(value: object) -> str:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from csi_cinderlib.errors import AlreadyExists
+from csi_cinderlib.errors import AlreadyExists, NotFound
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import OWN_KEYS, KeyValue
 from csi_cinderlib.persistence.api import Store
@@ -48,6 +48,18 @@ class Marks:
         """Whether only an adoption that was not completed can have added the record."""
         return not self.was_adopted(key) and any(_digest(key) in keys for keys in self.keys.values())
 
+    def is_unfinished(self, checksum: str) -> bool:
+        """Whether the adoption was begun and not completed."""
+        return checksum in self.keys and checksum not in self.completed
+
+    def has(self, checksum: str, key: Key) -> bool:
+        """Whether the record is among those of an adoption."""
+        return _digest(key) in self.keys.get(checksum, ())
+
+    def missing(self, checksum: str, keys: Iterable[Key]) -> int:
+        """How many records of an adoption are not among these."""
+        return len(self.keys.get(checksum, frozenset()) - set(map(_digest, keys)))
+
     @property
     def are_completed(self) -> bool:
         """Whether no adoption was interrupted."""
@@ -77,10 +89,66 @@ def begin(store: Store, checksum: str, keys: Iterable[Key]) -> None:
             store.add(part)
 
 
-def complete(store: Store, checksum: str, source: str, counts: Mapping[str, int]) -> None:
-    """Store the mark of a completed adoption. Raises AlreadyExists."""
+def forget_completed(store: Store, known: Marks, keys: Collection[Key]) -> None:
+    """Remove the marks of records from all completed adoptions, so that they can be adopted again."""
+    for checksum in known.completed:
+        if any(known.has(checksum, key) for key in keys):
+            forget(store, checksum, keys)
+
+
+def complete(
+    store: Store, checksum: str, source: str, counts: Mapping[str, int], *, initiators: Mapping[str, str] | None = None
+) -> None:
+    """Store the mark of a completed adoption. Raises AlreadyExists.
+
+    Args:
+        initiators: digests of the InitiatorData that it has added, by id.
+    """
     mark = {"source": source, "at": times.stamp(times.utc_now()), "records": dict(counts)}
+    if initiators:
+        mark["initiators"] = dict(initiators)
     store.add(KeyValue(id=f"{_MARK}{checksum}", value=json.dumps(mark)))
+
+
+def initiators(store: Store, checksum: str) -> Mapping[str, str]:
+    """As `complete` has stored them."""
+    with suppress(NotFound):
+        return dict(json.loads(store.get(KeyValue, f"{_MARK}{checksum}").value).get("initiators", {}))
+    return {}
+
+
+def forget(store: Store, checksum: str, keys: Iterable[Key]) -> None:
+    """Remove the marks of records, so that they can be adopted again. May be repeated."""
+    forget_keys(store, checksum, keys)
+    forget_empty(store, checksum)
+
+
+def forget_keys(store: Store, checksum: str, keys: Iterable[Key]) -> None:
+    """As `forget`, but the mark of the completed adoption stays."""
+    gone = frozenset(map(_digest, keys))
+    for part in _parts(store, checksum):
+        left = [digest for digest in part.value.split() if digest not in gone]
+        if not left:
+            store.remove(part)
+        elif len(left) < len(part.value.split()):
+            store.replace(replace(part, value=" ".join(left)))
+
+
+def forget_all(store: Store, checksum: str) -> None:
+    """Remove the marks of an adoption that was not completed."""
+    for part in _parts(store, checksum):
+        store.remove(part)
+
+
+def forget_empty(store: Store, checksum: str) -> None:
+    """Remove the mark of a completed adoption of which no key is left."""
+    if not _parts(store, checksum):
+        with suppress(NotFound):
+            store.remove(store.get(KeyValue, f"{_MARK}{checksum}"))
+
+
+def _parts(store: Store, checksum: str) -> list[KeyValue]:
+    return [kept for kept in walk_all(store, KeyValue) if kept.id.startswith(f"{_MARK}{checksum}.")]
 
 
 def _digest(key: Key) -> str:

@@ -6,7 +6,8 @@ Ember-CSI stores cinderlib's JSON of each object in an annotation: `json`, or `v
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -40,8 +41,9 @@ def is_resource(item: object) -> bool:
 
 
 def content(items: Iterable[Item]) -> Found:
-    """All records and problems."""
+    """All records and problems. Raises InvalidRequest: a back end may be several ones of the same name."""
     found = Found()
+    namespaces: dict[str, set[str]] = defaultdict(set)
     by_kind: dict[str, list[tuple[str, Item]]] = {kind: [] for kind in PLURALS}
     for item in items:
         if _is_deleted(item):
@@ -49,7 +51,9 @@ def content(items: Iterable[Item]) -> Found:
         else:
             by_kind[item["kind"]].append((str(_metadata(item).get("name") or ""), item))
     for name, item in by_kind["Volume"]:
-        found.keep("Volume", name, found.volumes, partial(_volume, item))
+        if volume := found.keep("Volume", name, found.volumes, partial(_volume, item)):
+            namespaces[volume.backend].add(str(_metadata(item).get("namespace") or ""))
+    _check_namespaces(namespaces)
     for name, item in by_kind["Snapshot"]:
         found.keep("Snapshot", name, found.snapshots, partial(_snapshot, found, item))
     for name, item in by_kind["Connection"]:
@@ -59,6 +63,17 @@ def content(items: Iterable[Item]) -> Found:
     mark_attached(found)
     found.note_messages()
     return found
+
+
+def _check_namespaces(namespaces: Mapping[str, Collection[str]]) -> None:
+    """Each installation of Ember-CSI names its back end itself, so the same name in another namespace may be another array."""
+    for backend, names in namespaces.items():
+        if len(names) > 1:
+            raise InvalidRequest(
+                "metadata.namespace",
+                f"the namespaces {', '.join(sorted(names))} have volumes of a back end {backend!r}, which may be different storage; "
+                "adopt one namespace, and copy the data of the others",
+            )
 
 
 def _is_deleted(item: Item) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from csi_cinderlib.errors import InvalidRequest
@@ -37,11 +37,6 @@ OPTIONAL: Mapping[str, frozenset[str]] = {
     "services": frozenset(),
 }
 """As REQUIRED, for tables that may be missing."""
-
-
-def missing(table: str, columns: Collection[str]) -> list[str]:
-    """The columns that a table lacks."""
-    return sorted({**REQUIRED, **OPTIONAL}[table] - set(columns))
 
 
 def check(row: Row) -> None:

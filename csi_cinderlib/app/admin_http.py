@@ -25,6 +25,7 @@ _STATUS: tuple[tuple[type[DriverError], int], ...] = (
     (errors.ConfigurationError, 400),
     (errors.Unsupported, 405),
     (errors.OperationPending, 409),
+    (errors.AlreadyExists, 409),
     (errors.PreconditionFailed, 409),
     (errors.NotReady, 503),
 )

@@ -18,7 +18,10 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from csi_cinderlib.app import conditions
+from csi_cinderlib.app.backend_views import NO_VIEW, View
 from csi_cinderlib.app.observations import Observations, Seen
+from csi_cinderlib.config.objects import path_in_object
 from csi_cinderlib.errors import DriverError, NotFound
 from csi_cinderlib.model import times
 from csi_cinderlib.model.records import Status, Volume
@@ -39,9 +42,6 @@ COUNT_SECONDS = 600.0
 """Interval between two counts of the volumes, which read all records."""
 EVENT_SECONDS = 60.0
 """Minimum interval between two events on a back end. Only the last of several changes in that time is sent, if it is a change."""
-LONGEST_REASON = 1000
-"""Characters. A driver may answer with a web page."""
-
 Json = dict[str, Any]
 _log = logs.logger(__name__)
 
@@ -81,17 +81,19 @@ class BackendStatus:
 
     Args:
         restart: restarts the driver's process of a back end. Raises NotFound.
+        view: how the configuration of a back end is regarded.
         check_lease: raises LeaseLost if this process must not act any more.
         controller: name of the pod of this process.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # keyword-only, and most have defaults
         self,
         statuses: Statuses,
         observations: Observations,
         store: Store,
         *,
         restart: Callable[[str], object],
+        view: Callable[[Seen], View] = lambda _seen: NO_VIEW,
         check_lease: Callable[[], None] = lease.unshared,
         controller: str,
         clock: Callable[[], datetime] = times.utc_now,
@@ -101,6 +103,7 @@ class BackendStatus:
         self._observations = observations
         self._store = store
         self._restart = restart
+        self._view = view
         self._check_lease = check_lease
         self._controller = controller
         self._clock = clock
@@ -115,7 +118,7 @@ class BackendStatus:
 
     def update(self) -> None:
         """Write changes to the objects."""
-        seen = {look.name: _presentable(look) for look in self._observations.look()}
+        seen = {look.name: presentable(look) for look in self._observations.look()}
         steps = [partial(self._restart_annotated, seen)]
         steps += [partial(self._show, look) for look in seen.values() if not look.starting]
         steps += [partial(self._remove_gone, seen), partial(self._sweep, seen)]
@@ -151,30 +154,42 @@ class BackendStatus:
                 self._send(found, "BackendRestarting", f"Restarting back end {name} as requested")
 
     def _show(self, seen: Seen) -> None:
+        view = self._view(seen)
+        if view.declared is not None:
+            seen = replace(seen, reason=path_in_object(seen.reason, seen.name))
         shown, now = self._shown.setdefault(seen.name, _Shown()), self._now()
-        news = news_of(seen)
+        news = news_of(seen, view)
         if news != shown.news or now - shown.looked_at >= REFRESH_SECONDS:
-            self._write(seen, shown, news)
+            self._write(seen, view, shown, news)
             shown.news, shown.looked_at = news, now
-        if news != shown.told and now - shown.told_at >= EVENT_SECONDS:
+        topic = _topic(news)
+        if topic != shown.told and now - shown.told_at >= EVENT_SECONDS:
             shown.told_at = now  # also if it cannot be sent
             if self._tell(seen):
-                shown.told = news
+                shown.told = topic
 
-    def _write(self, seen: Seen, shown: _Shown, news: Json) -> None:
+    def _write(self, seen: Seen, view: View, shown: _Shown, news: Json) -> None:
         """Write the status, unless another controller maintains it or has already reported the same change."""
         found = self._statuses.ensure(seen.name, seen.driver)
         present: Json = found.get("status") or {}
-        known = {key: present.get(key) for key in news}
+        known = {key: present.get(key) for key in news} | {
+            "conditions": conditions.untimed(present.get("conditions") or [])
+        }
         silent = shown.sign.read(present.get("observedAt", ""), self._now())
         mine = present.get("controller") == self._controller
         first, changed = shown.told is None, news != shown.news
         if first or known == news:
-            shown.told = known
+            shown.told = _topic(known)
         if first or (known != news if changed else mine or silent):
-            status = self._status(seen, news) | {key: present[key] for key in ("restartedAt",) if key in present}
+            status = self._status(seen, view) | {key: present[key] for key in ("restartedAt",) if key in present}
+            status["conditions"] = conditions.timed(
+                news["conditions"], present.get("conditions") or [], status["observedAt"]
+            )
             self._statuses.write(found, status)
             shown.sign.read(status["observedAt"], self._now())
+
+    def _stamp(self) -> str:
+        return self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def _tell(self, seen: Seen) -> bool:
         note = f"Back end {seen.name} is {'ready' if seen.ready else 'not ready'}"
@@ -197,16 +212,22 @@ class BackendStatus:
         self._mute = False
         return True
 
-    def _status(self, seen: Seen, news: Json) -> Json:
+    def _status(self, seen: Seen, view: View) -> Json:
         figures = capacity((pool.total, pool.free) for pool in seen.stats.pools) if seen.stats else {}
         return {
-            **news,
+            "ready": seen.ready,
+            "reason": seen.reason,
             **({"protocol": seen.stats.protocol} if seen.stats else {}),
             **figures,
-            "volumes": self._count().get(seen.name, 0),
-            "observedAt": self._clock().strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "volumes": self._volumes_of(seen.name, view),
+            "observedAt": self._stamp(),
             "controller": self._controller,
         }
+
+    def _volumes_of(self, name: str, view: View) -> int:
+        """While a creation is in progress, the remains are not counted."""
+        remains = view.remains
+        return remains.volumes if remains is not None and not remains.is_open else self._count().get(name, 0)
 
     def _count(self) -> Mapping[str, int]:
         if self._now() - self._counted_at >= COUNT_SECONDS:
@@ -233,9 +254,18 @@ class BackendStatus:
         self._swept_at = self._now()
 
 
-def news_of(seen: Seen) -> Json:
-    """Values that need an immediate write and an event. Other values wait for the next refresh."""
-    return {"ready": seen.ready, "reason": seen.reason}
+def news_of(seen: Seen, view: View = NO_VIEW) -> Json:
+    """Values that need an immediate write. Other values wait for the next refresh."""
+    found = [
+        {key: value for key, value in item.items() if key != "observedGeneration"}  # of another object
+        for item in conditions.conditions(seen, view)
+    ]
+    return {"ready": seen.ready, "reason": seen.reason, "conditions": found}
+
+
+def _topic(news: Json) -> Json:
+    """The values that an event tells. The reason includes that of a refused configuration."""
+    return {key: news[key] for key in ("ready", "reason")}
 
 
 def capacity(pools: Iterable[tuple[float | None, float | None]]) -> Json:
@@ -248,6 +278,6 @@ def capacity(pools: Iterable[tuple[float | None, float | None]]) -> Json:
     }
 
 
-def _presentable(seen: Seen) -> Seen:
-    reason = redact.text(seen.reason)
-    return replace(seen, reason=reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 4]} ...")
+def presentable(seen: Seen) -> Seen:
+    """The observation as it can be shown."""
+    return replace(seen, reason=conditions.shortened(redact.text(seen.reason)))

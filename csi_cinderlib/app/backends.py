@@ -6,17 +6,16 @@ import math
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from csi_cinderlib.app.observations import Seen
-from csi_cinderlib.app.reconfiguration import STILL_USED, Reconfiguration
+from csi_cinderlib.app.reconfiguration import Reconfiguration, applied, for_driver
+from csi_cinderlib.app.sources import Sources
 from csi_cinderlib.app.stopping import RETRY_SECONDS, Stopping, retry
 from csi_cinderlib.backend import secret_values
 from csi_cinderlib.backend.line import Cause
 from csi_cinderlib.backend.stats import Pool
-from csi_cinderlib.config import live
 from csi_cinderlib.config.near import suggestion
 from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, DriverError, NotFound
@@ -44,18 +43,24 @@ def unmeasured(_name: str, _reason: str) -> None:
     """Used if metrics are disabled."""
 
 
+def unnoticed() -> None:
+    """Used if nothing depends on changes."""
+
+
 @dataclass(slots=True)
 class _Kept:
     """A back end that a thread keeps running.
 
     Attributes:
         hurry: start the next attempt now.
+        is_tried: an attempt to start it has ended, so that the driver has checked its configuration, if it could be reached.
         has_worked: its configuration was valid once.
         is_over: it was replaced or removed, or the process stops.
     """
 
     backend: RemoteBackend
     hurry: threading.Event = field(default_factory=threading.Event)
+    is_tried: bool = False
     has_worked: bool = False
     is_over: bool = False
 
@@ -83,9 +88,11 @@ class _History:
 
 
 class RunningBackends:
-    """Keeps the registry in line with the settings and the directory of back ends. A failing back end does not delay the others.
+    """Keeps the registry in line with the configured back ends. A failing back end does not delay the others.
 
     Args:
+        sources: where back ends are configured; None is the settings and their directory.
+        changed: called after a back end became ready, failed or was reconfigured.
         make: creates a back end from its settings without starting it.
         restarted: called at each restart of a driver's process, with the back end and one of `metrics.RESTARTS`.
     """
@@ -98,8 +105,11 @@ class RunningBackends:
         make: Callable[[BackendSettings], RemoteBackend],
         *,
         restarted: Callable[[str, str], None] = unmeasured,
+        sources: Sources | None = None,
+        changed: Callable[[], None] = unnoticed,
     ) -> None:
-        self._settings = settings
+        self.sources = sources or Sources(settings)
+        self._changed = changed
         self._stopping = stopping
         self._registry = registry
         self._make = make
@@ -109,9 +119,6 @@ class RunningBackends:
         self._kept: dict[str, _Kept] = {}
         self._untried: set[str] = set()
         self._wrong: dict[str, ConfigurationError] = {}
-        self._files: dict[str, Path] = {}
-        self._unreadable: Mapping[Path, ConfigurationError] = {}
-        self._ignored: Collection[Path] = ()
         self._reconfiguration = Reconfiguration(make)
         self._is_closed = False
         self._guard = threading.Lock()
@@ -120,30 +127,32 @@ class RunningBackends:
         self._all = threading.Event()
 
     def start(self) -> None:
-        configured = self._read()
-        self._untried = {backend.name for backend in configured.backends}
-        for backend in configured.backends:
-            self._begin(backend)
+        with self._refreshing:  # SIGHUP may arrive at any time
+            configured = self.sources.read()
+            self._untried = {backend.name for backend in configured.backends}
+            for backend in configured.backends:
+                self._begin(backend)
         if not configured.backends:  # none yet: the directory may be filled later
             self._first.set()
             self._all.set()
 
     def refresh(self) -> None:
-        """Apply changes of the directory. Unchanged back ends, and those whose new options are rejected, are not affected."""
-        if self._settings.backends_directory:
-            with self._refreshing:  # SIGHUP may arrive at any time
+        """Apply changes of the configuration. Unchanged back ends, and those whose new options are rejected, are not affected."""
+        if self.sources.can_change:
+            with self._refreshing:
                 self._refresh()
 
     def _refresh(self) -> None:
-        configured = self._read()
+        configured = self.sources.read()
         wanted = {backend.name: backend for backend in configured.backends}
         for known in self._registry.all():
-            if known.name not in wanted and not configured.broken:
+            if known.name in wanted:
+                if applied(known, wanted[known.name]):
+                    del wanted[known.name]
+            elif not configured.keeps(known.name):
                 _log.info("back end removed", backend=known.name)
                 self._kept.pop(known.name).end()
                 self._registry.remove(known.name)
-            elif known.name in wanted and wanted[known.name] == known.settings:
-                del wanted[known.name]
         working = {name for name, kept in self._kept.items() if kept.has_worked}
         for backend in self._reconfiguration.accepted(wanted.values(), working):
             _log.info("back end added or changed", backend=backend.name)
@@ -212,12 +221,36 @@ class RunningBackends:
     def unreadable(self) -> Mapping[str, str]:
         """Why configuration cannot be used, by the back ends that keep their previous configuration, otherwise by file name."""
         reasons = dict(self._reconfiguration.rejected)
-        for path, error in self._unreadable.items():
-            names = [name for name, file in self._files.items() if file == path]
-            kept = f"; {STILL_USED}" if names else ""
-            for name in names or [path.stem]:
-                reasons[name] = "; ".join([*filter(None, [reasons.get(name)]), f"{redact.text(str(error))}{kept}"])
-        return {name: "; ".join(reason.splitlines()) for name, reason in reasons.items()}  # a table has a line for each
+        for name, reason in self.sources.unreadable().items():
+            reasons[name] = "; ".join([*filter(None, [reasons.get(name)]), reason])
+        return {
+            name: self.sources.explained(name, "; ".join(reason.splitlines())) for name, reason in reasons.items()
+        }  # a table has a line for each
+
+    @property
+    def rejected(self) -> Mapping[str, str]:
+        """Why changed options of running back ends are not in use, by name."""
+        return self._reconfiguration.rejected
+
+    @property
+    def wrong(self) -> Mapping[str, ConfigurationError]:
+        """Why the first options of back ends are not in use, by name."""
+        with self._guard:
+            return dict(self._wrong)
+
+    def settings(self, name: str) -> BackendSettings | None:
+        """The settings of a running back end."""
+        kept = self._kept.get(name)
+        return kept.backend.settings if kept is not None else None
+
+    def is_busy(self, name: str) -> bool:
+        """Whether a back end is provisioning."""
+        return self._registry.intake(name).is_busy
+
+    def uses(self, settings: BackendSettings) -> bool:
+        """Whether a back end runs with these options, or has tried to."""
+        kept = self._kept.get(settings.name)
+        return kept is not None and kept.is_tried and for_driver(kept.backend.settings) == for_driver(settings)
 
     def wait(self) -> None:
         """Wait until every back end is ready or has failed once, but only briefly for slow ones after the first is ready.
@@ -312,7 +345,10 @@ class RunningBackends:
                 raise BackendUnavailable(kept.backend.name, str(error)) from error
             self._is_not_wrong(kept)
             raise
-        self._is_not_wrong(kept)
+        else:
+            self._is_not_wrong(kept)
+        finally:
+            kept.is_tried = True
 
     def _is_wrong(self, kept: _Kept, error: ConfigurationError) -> None:
         """End the process if no back end ever worked and the configuration cannot change at runtime."""
@@ -325,7 +361,7 @@ class RunningBackends:
             hopeless = len(self._wrong) == len(self._registry.all())
         if is_news:
             _log.error("back end configuration invalid", backend=name, reason=str(error))
-        if hopeless and not self._settings.backends_directory:
+        if hopeless and not self.sources.can_change:
             self._stopping.failed(error)
 
     def _is_not_wrong(self, kept: _Kept) -> None:
@@ -339,20 +375,7 @@ class RunningBackends:
             if not self._untried:
                 self._all.set()
                 self._first.set()
-
-    def _read(self) -> live.Found:
-        """The current configuration. Each problem is logged once, not at every scan."""
-        found = live.backends(self._settings)
-        before = set(map(str, self._unreadable.values()))
-        for reason in sorted(set(map(str, found.broken)) - before):
-            _log.error("back end configuration not readable", reason=reason)
-        for path in set(found.ignored) - set(self._ignored):
-            _log.warning("back end file ignored", path=str(path), reason="its name must end in .yaml, .yml or .json")
-        self._ignored = found.ignored
-        unread = {name: file for name, file in self._files.items() if {file, file.parent} & found.unreadable.keys()}
-        self._files = {**unread, **found.files}
-        self._unreadable = found.unreadable
-        return found
+        self._changed()
 
 
 def _start(backend: RemoteBackend) -> None:

@@ -10,8 +10,9 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from csi_cinderlib.app import leadership, observations, resealing
-from csi_cinderlib.app.backends import RunningBackends, unmeasured
+from csi_cinderlib.app.backends import RunningBackends, unmeasured, unnoticed
 from csi_cinderlib.app.console import Console
+from csi_cinderlib.app.import_routes import ImportRoutes
 from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.record_routes import RecordRoutes
 from csi_cinderlib.app.routes import Request
@@ -20,7 +21,7 @@ from csi_cinderlib.app.stores import KUBERNETES, node_registry, open_store
 from csi_cinderlib.backend import forking
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
-from csi_cinderlib.concurrency import KeyedLocks
+from csi_cinderlib.concurrency import Gate, KeyedLocks
 from csi_cinderlib.config.settings import BackendSettings, LogSettings, Settings
 from csi_cinderlib.csi.controller import Controller
 from csi_cinderlib.csi.group_controller import GroupController
@@ -39,14 +40,16 @@ from csi_cinderlib.provisioning import contexts, installation, registrations
 from csi_cinderlib.provisioning.attachments import Attachments
 from csi_cinderlib.provisioning.groups import Groups
 from csi_cinderlib.provisioning.heartbeats import Owners
+from csi_cinderlib.provisioning.imports import Importing
 from csi_cinderlib.provisioning.orphans import Orphans
 from csi_cinderlib.provisioning.registrations import Registrations
 from csi_cinderlib.provisioning.snapshots import Snapshots
 from csi_cinderlib.provisioning.volumes import Volumes
 
 if TYPE_CHECKING:
+    from csi_cinderlib.app.cluster_backends import ClusterBackends
     from csi_cinderlib.observe.metrics import Metrics
-    from csi_cinderlib.persistence.kubernetes.rest import Client
+    from csi_cinderlib.persistence.kubernetes.rest import Access, Client
 
 SETTLE_SECONDS = 60.0
 """Interval between two searches for orphans."""
@@ -95,11 +98,14 @@ class ControllerSide:
         self.owners: Owners
         self._leadership: leadership.Leadership | None = None
         self._settling = threading.Lock()
+        self._working = Gate()
+        """Imports are at work in it: several at once, since one back end may be slow."""
         self._nodes: Store | None = None
         self._contexts: contexts.Contexts
         self._registrations: Registrations | None = None
         self._ids: Namespace
         self._running: RunningBackends | None = None
+        self._cluster: ClusterBackends | None = None
         self._deadline = Deadline()
         self._seen: observations.Observations | None = None
         self._administer(console)
@@ -110,6 +116,7 @@ class ControllerSide:
         console.routes.add("POST", "/backends/NAME/restart", self._restart)
         console.routes.add("GET", "/backends/NAME/stacks", self._report_stacks)
         RecordRoutes(self._served_store, self._orphans, self._settling).offer(console.routes)
+        ImportRoutes(self._importing, self._working).offer(console.routes)
         console.status.add("leadership", self._report_leadership)
         console.status.add("backends", self._report_backends)
         console.log_level.follow(lambda level: self._for_running(lambda running: running.log_from(level)))
@@ -175,9 +182,27 @@ class ControllerSide:
             self._believe_nodes()
         restarted = self._metrics.backend_restarted if self._metrics is not None else unmeasured
         self._contexts = self._open_contexts()
-        self._running = RunningBackends(self._settings, self._stopping, self.backends, self._make, restarted=restarted)
+        if self._settings.in_kubernetes and self._cluster is None:
+            self._watch_objects()
+        cluster = self._cluster
+        self._running = RunningBackends(
+            self._settings,
+            self._stopping,
+            self.backends,
+            self._make,
+            restarted=restarted,
+            sources=cluster.sources if cluster is not None else None,
+            changed=cluster.notice if cluster is not None else unnoticed,
+        )
         self._running.start()
         self._start_chores(self._running)
+
+    def _watch_objects(self) -> None:
+        from csi_cinderlib.app.cluster_backends import ClusterBackends
+
+        self._cluster = ClusterBackends(
+            self._settings, self._reached(), self.store, self._stopping, self._undo, refresh_seconds=REFRESH_SECONDS
+        )
 
     def _open_contexts(self) -> contexts.Contexts:
         registering = self._settings.kubernetes
@@ -205,7 +230,7 @@ class ControllerSide:
         """Use the validated registrations of nodes as their identities."""
         from csi_cinderlib.app import cluster
 
-        client, _ = self._api()
+        client = self._api()
         self._registrations = Registrations(
             self.store, self._nodes, has_left=lambda node: cluster.has_left(client, node)
         )
@@ -234,28 +259,28 @@ class ControllerSide:
 
     def _claim_store(self) -> None:
         """In Kubernetes, check that the store belongs to this cluster. Raises ConfigurationError, StoreUnavailable."""
-        if not self._is_in_kubernetes:
+        if not self._settings.in_kubernetes:
             return
         from csi_cinderlib.app import cluster
 
-        client, _ = self._api()
+        client = self._api()
         if uid := cluster.cluster_id(client):
             installation.claim(self.store, uid, take_over_from=self._settings.store.take_over_from)
 
-    @property
-    def _is_in_kubernetes(self) -> bool:
-        return self._settings.kubernetes or self._settings.store.plugin == KUBERNETES
-
-    def _api(self) -> tuple[Client, str]:
-        """A client of the Kubernetes API, and the namespace of this process."""
+    def _reached(self) -> Access:
+        """The Kubernetes API, with the namespace of this process."""
         from csi_cinderlib.persistence.kubernetes import access
-        from csi_cinderlib.persistence.kubernetes.rest import Client
 
         store = self._settings.store
-        reached = access(store.options if store.plugin == KUBERNETES else {})
-        client = Client(reached, connections=1)
+        return access(store.options if store.plugin == KUBERNETES else {})
+
+    def _api(self) -> Client:
+        """A client of the Kubernetes API."""
+        from csi_cinderlib.persistence.kubernetes.rest import Client
+
+        client = Client(self._reached(), connections=1)
         self._undo.callback(client.close)
-        return client, reached.namespace
+        return client
 
     def waiting(self) -> frozenset[int]:
         """The threads whose calls currently wait for a back end."""
@@ -285,6 +310,7 @@ class ControllerSide:
             Snapshots(*common, ids=self._ids, page_limit=settings.page_limit),
             attachments,
             topologies=self.backends.topologies,
+            modifies=self.backends.may_retype,
         )
         return (controller, GroupController(Groups(*common, ids=self._ids)))
 
@@ -298,12 +324,12 @@ class ControllerSide:
         forking.cool_down()
         if self._leadership is not None:
             idle = not self._stopping.is_busy and self._settling.acquire(timeout=SETTLED_SECONDS)
+            idle = idle and self._working.shut(SETTLED_SECONDS)
             self._leadership.close(release=idle)
         self._undo.close()
 
     def _start_chores(self, running: RunningBackends) -> None:
         self._every(SETTLE_SECONDS, "orphans", self._settle, first=FIRST_SETTLE_SECONDS)
-        self._every(REFRESH_SECONDS, "back ends", running.refresh)
         sealing = resealing.Resealing(self.store, self._keys.sealer, lagging=self.owners.lagging)
         self._every(resealing.LOOK_SECONDS, "resealing", sealing.look)
         self._every(contexts.LOOK_SECONDS, "signing keys", self._contexts.tell_all)
@@ -318,30 +344,27 @@ class ControllerSide:
         if self._registrations is not None:
             look = self._registrations.look
             self._every(registrations.LOOK_SECONDS, "node registrations", look, first=FIRST_SETTLE_SECONDS)
-        if self._is_in_kubernetes:
-            self._show_backends(seen, running.restart)
+        if self._cluster is None:
+            self._every(REFRESH_SECONDS, "back ends", running.refresh)
+        else:
+            self._start_in_cluster(self._cluster, running, seen)
 
-    def _show_backends(self, seen: observations.Observations, restart: Callable[[str], object]) -> None:
+    def _start_in_cluster(
+        self, cluster: ClusterBackends, running: RunningBackends, seen: observations.Observations
+    ) -> None:
         """Publish the back ends for `kubectl`, with any kind of store."""
-        from csi_cinderlib.app import backend_status, cluster
-        from csi_cinderlib.persistence.kubernetes.statuses import Statuses
+        from csi_cinderlib.app import volume_imports
+        from csi_cinderlib.app.cluster import LOOK_SECONDS, DepartedNodes
 
-        settings, host = self._settings, socket.gethostname()
-        client, namespace = self._api()
-        statuses = Statuses(client, namespace, driver_name=settings.driver_name, instance=host)
-        update = backend_status.BackendStatus(
-            statuses,
-            seen,
-            self.store,
-            restart=restart,
-            check_lease=self._leadership.lease.check if self._leadership is not None else lease.unshared,
-            controller=host,
-        ).update
-        self._every(observations.LOOK_SECONDS, "back end status", update, first=backend_status.FIRST_SECONDS)
-        if settings.kubernetes:
-            self._every(
-                cluster.LOOK_SECONDS, "departed nodes", cluster.DepartedNodes(client, self._nodes or self.store).look
-            )
+        check = self._leadership.lease.check if self._leadership is not None else lease.unshared
+        cluster.start(running, self.backends, self.store, seen, check_lease=check)
+        imports = volume_imports.VolumeImports(
+            cluster.client, cluster.namespace, self._settings.driver_name, self._importing, self._working
+        )
+        self._every(volume_imports.LOOK_SECONDS, "volume imports", imports.look)
+        if self._settings.kubernetes:
+            look = DepartedNodes(cluster.client, self._nodes or self.store).look
+            self._every(LOOK_SECONDS, "departed nodes", look)
 
     def _every(self, seconds: float, name: str, work: Callable[[], object], *, first: float | None = None) -> None:
         every(seconds, name, work, self._stopping, first=first)
@@ -357,6 +380,10 @@ class ControllerSide:
 
     def _orphans(self) -> Orphans:
         return Orphans(self.store, self.backends, self._locks, nodes=self._nodes)
+
+    def _importing(self) -> Importing:
+        """Raises NotReady until this process is the active controller."""
+        return Importing(self._served_store(), self.backends, self._locks)
 
     def _leave(self) -> None:
         with suppress(DriverError):

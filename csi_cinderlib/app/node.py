@@ -12,6 +12,7 @@ from csi_cinderlib.app.keys import Keys
 from csi_cinderlib.app.stopping import Stopping, every
 from csi_cinderlib.brick import AllowedPaths, Initiator, connector_properties, ensure_nvme_identity, tools
 from csi_cinderlib.concurrency import KeyedLocks
+from csi_cinderlib.config.load import segments
 from csi_cinderlib.config.settings import Settings
 from csi_cinderlib.csi.node import Node
 from csi_cinderlib.csi.server import MEASURING_WORKERS, Service
@@ -28,6 +29,9 @@ from csi_cinderlib.node.stage_records import StageRecords
 from csi_cinderlib.node.staging import Staging
 from csi_cinderlib.node.statistics import Statistics
 from csi_cinderlib.observe import logs
+
+EVERYWHERE: Mapping[str, str] = {"cluster": "all"}
+"""The segment of a node that has no other."""
 
 _log = logs.logger(__name__)
 KEY_SECONDS = 5.0
@@ -56,7 +60,7 @@ class NodeSide:
         self._own: OwnKeys | None = None
         self._own_contexts: OwnContexts | None = None
         self._registered_key = (0, 0)
-        self._topology = settings.topology
+        self._topology = settings.topology if settings.topology_labels else _topology(settings, settings.topology)
         self._records: StageRecords
         self._initiator: Initiator
         self._paths: Paths
@@ -86,7 +90,7 @@ class NodeSide:
         """Register, and accept data encrypted to this node from now on."""
         self._own = OwnKeys(self._settings.state_dir, self._node_id)
         registered = self._register()
-        self._topology = registered.topology
+        self._topology = _topology(self._settings, registered.topology)
         self._registered_key = self._own.stamp()
         self._own_contexts = OwnContexts(
             self._own, self._keys.sealer, signers=registered.signers, ask=lambda: self._register().signers
@@ -172,3 +176,12 @@ def tell_what_is_missing(*, multipath: bool) -> None:
         return
     write = _log.warning if multipath and tools.missing(tools.MULTIPATH) else _log.info
     write("node tools missing", **{protocol: f"needs {tools.advice(absent)}" for protocol, absent in lacking.items()})
+
+
+def _topology(settings: Settings, own: Mapping[str, str]) -> Mapping[str, str]:
+    """The segments of this node: in Kubernetes at least one, which all nodes have.
+
+    The provisioner asks once, at its start, whether there are topologies, and then refuses nodes without segments. A back end with a
+    topology may be added at any time, so the controller always says that there are.
+    """
+    return own or (segments(settings, EVERYWHERE) if settings.in_kubernetes else own)

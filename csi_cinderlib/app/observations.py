@@ -7,10 +7,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from csi_cinderlib.backend import secret_values
 from csi_cinderlib.backend.stats import BackendStats
 from csi_cinderlib.backend.verbs import NOT_STARTED
+from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import DriverError
 from csi_cinderlib.lifecycle.backend import Backend
 from csi_cinderlib.lifecycle.registry import Backends
@@ -43,6 +45,7 @@ class Seen:
         reason: why it is not ready, or another problem; without secrets.
         starting: it started too recently for a statement about it.
         stats: its last report minus the volumes created since; None if it is not ready.
+        settings: those of the back end that was observed; None without one.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Seen:
     reason: str = ""
     starting: bool = False
     stats: BackendStats | None = None
+    settings: BackendSettings | None = field(default=None, repr=False)
 
 
 def _nothing() -> Mapping[str, str]:
@@ -126,7 +130,7 @@ class _Question:
 
     def look(self) -> Seen:
         backend = self._backend
-        seen = Seen(name=backend.name, driver=backend.settings.driver)
+        seen = Seen(name=backend.name, driver=backend.settings.driver, settings=backend.settings)
         if not backend.ready:
             self._told = ""
             return self._not_ready(seen)
@@ -146,7 +150,7 @@ class _Question:
         try:
             self._backend.stats(refresh=True)
         except DriverError as error:
-            self._failure = redact.of_backend(error, self._backend.settings.options)
+            self._failure = redact.of_backend(error, secret_values.of_options(self._backend.settings))
         else:
             self._failure = ""
             self._needed.append(self._now() - asked_at)

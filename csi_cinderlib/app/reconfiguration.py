@@ -5,11 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
+from csi_cinderlib.backend import secret_values
+from csi_cinderlib.config import option_paths
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.errors import DriverError
+from csi_cinderlib.errors import ConfigurationError, DriverError
+from csi_cinderlib.lifecycle.backend import Backend
 from csi_cinderlib.lifecycle.remote import RemoteBackend
+from csi_cinderlib.model.records import EMPTY
 from csi_cinderlib.observe import logs, redact
 
 STILL_USED = "the previous configuration stays in use"
@@ -23,6 +28,46 @@ PATIENCE = 5.0
 """The longest wait of a look for checks. The next look takes the result of a slower check."""
 
 _log = logs.logger(__name__)
+
+
+def for_driver(settings: BackendSettings) -> BackendSettings:
+    """The settings without the fields of which the driver does not know: a change of these needs no new process.
+
+    A back end that moves between a file and an object with the same options is the same for its driver. Which Secret an option comes from
+    does not matter, but a value that is secret for no other reason is hidden only by a process that knows it.
+    """
+    options = settings.options
+    with suppress(ConfigurationError):
+        options = option_paths.completed(settings, options)
+    hidden = {name: "" for name in settings.origins if not redact.is_secret_key(name)}
+    return replace(
+        settings,
+        options=options,
+        origins=hidden,
+        directory="",
+        topology=EMPTY,
+        pools=(),
+        paused=False,
+        drained=False,
+    )
+
+
+def applied(backend: Backend, settings: BackendSettings) -> bool:
+    """Apply what the driver need not know, even if its options are rejected later; returns whether that was all."""
+    changed = replace(
+        backend.settings,
+        topology=settings.topology,
+        pools=settings.pools,
+        paused=settings.paused,
+        drained=settings.drained,
+    )
+    is_all = for_driver(changed) == for_driver(settings)
+    if is_all:
+        changed = replace(changed, origins=settings.origins)
+    if changed != backend.settings:
+        _log.info("back end changed", backend=backend.name)
+        backend.apply(changed)
+    return is_all
 
 
 @dataclass(slots=True, eq=False)
@@ -130,7 +175,7 @@ def _problem(check: _Check) -> str:
     try:
         backend.check_options(CHECK_SECONDS)
     except DriverError as error:  # also for a process that crashes or hangs
-        return redact.of_backend(error, settings.options)
+        return redact.of_backend(error, secret_values.of_options(settings))
     except Exception as error:  # no process could be forked, for example
         _log.exception("changed options cannot be checked", error, backend=settings.name)
         return f"the options cannot be checked: unexpected {type(error).__name__}; see the controller's log"

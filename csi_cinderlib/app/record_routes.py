@@ -44,6 +44,7 @@ class RecordRoutes:
         routes.add("GET", "/orphans", self._find)
         routes.add("POST", "/orphans/ID/fix", self._fix)
         routes.add("POST", "/orphans/ID/forget", self._forget)
+        routes.add("POST", "/orphans/ID/forget-modification", self._forget_modification)
 
     def _page(self, request: Request) -> Answer:
         """`after`, `limit`, and the indexed fields of the kind, values separated by commas. Raises InvalidRequest."""
@@ -75,6 +76,10 @@ class RecordRoutes:
     def _forget(self, request: Request) -> Answer:
         self._store()
         return {"forgotten": list(self._orphans().forget(request.names["id"]))}
+
+    def _forget_modification(self, request: Request) -> Answer:
+        self._store()
+        return {"forgotten": [self._orphans().forget_modification(request.names["id"])]}
 
 
 def _kind(request: Request) -> type[Record]:

@@ -8,17 +8,16 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
-from csi_cinderlib.app import leadership, state_dir
+from csi_cinderlib.app import configured, leadership, state_dir
 from csi_cinderlib.app.stopping import Stopping
 from csi_cinderlib.app.stores import node_registry, open_store
 from csi_cinderlib.backend import forking
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.bulkhead import Bulkhead
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.csi.readiness import Readiness
-from csi_cinderlib.errors import DriverError, PreconditionFailed
+from csi_cinderlib.errors import DriverError, PreconditionFailed, StoreUnavailable
 from csi_cinderlib.host.deadline import Deadline
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.lifecycle.remote import RemoteBackend
@@ -46,7 +45,7 @@ def repairing(settings: Settings, backends: Collection[str]) -> Iterator[Orphans
         nodes = undo.enter_context(node_registry(settings))
         undo.callback(forking.cool_down)
         registry = Backends()
-        for found in live.backends(settings).backends:
+        for found in _configured(settings, store, backends):
             if found.name in backends:
                 backend = _backend(settings, found, store, deadline)
                 registry.add(backend)
@@ -54,6 +53,16 @@ def repairing(settings: Settings, backends: Collection[str]) -> Iterator[Orphans
                 with suppress(DriverError):  # reported for each orphan on this back end; the others are repaired
                     backend.start()
         yield Orphans(store, registry, KeyedLocks(), nodes=nodes)
+
+
+def _configured(settings: Settings, store: Store, wanted: Collection[str]) -> tuple[BackendSettings, ...]:
+    """Raises StoreUnavailable: an object may configure one of the wanted back ends, but the objects cannot be read."""
+    known = configured.backends(settings, store)
+    missing = set(wanted) - {backend.name for backend in known.found.backends}
+    if known.failure is not None and missing:
+        names = ", ".join(map(repr, sorted(missing)))
+        raise StoreUnavailable(f"back ends of objects are not known, so not of {names} either: {known.failure}")
+    return known.found.backends
 
 
 def _lead(settings: Settings, store: Store, undo: ExitStack, deadline: Deadline) -> Store:

@@ -139,9 +139,15 @@ def _identity(settings: Settings, readiness: Readiness) -> Identity:
         version=__version__,
         readiness=readiness,
         services=_SERVICES[Mode.ALL],  # spec: identical for all instances, independent of their RPCs
-        has_topology=bool(settings.topology or settings.topology_labels)
-        or any(backend.topology for backend in live.backends(settings).backends),
+        has_topology=_has_topology(settings),
     )
+
+
+def _has_topology(settings: Settings) -> bool:
+    """Whether volumes may be reachable from some nodes only. The provisioner asks once, and objects may configure back ends later."""
+    if settings.in_kubernetes or settings.topology or settings.topology_labels:
+        return True
+    return any(backend.topology for backend in live.backends(settings).backends)
 
 
 class Loader:

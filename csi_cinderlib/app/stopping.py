@@ -110,11 +110,16 @@ def every(
         pause = seconds if first is None else first
         while not stopping.wait(pause):
             pause = seconds
-            try:
-                work()
-            except DriverError as error:
-                _log.warning("background task failed", task=name, reason=str(error))
-            except Exception as error:  # a bug with one record must not end the task permanently
-                _log.exception("background task failed", error, task=name)
+            run_once(name, work)
 
     threading.Thread(target=run, name=name, daemon=True).start()
+
+
+def run_once(name: str, work: Callable[[], object]) -> None:
+    """Run a task once. Its errors are logged."""
+    try:
+        work()
+    except DriverError as error:
+        _log.warning("background task failed", task=name, reason=str(error))
+    except Exception as error:  # a bug with one record must not end the task permanently
+        _log.exception("background task failed", error, task=name)

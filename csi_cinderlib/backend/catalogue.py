@@ -58,6 +58,7 @@ class Driver:
         summary: the first sentence of its documentation.
         supported: by Cinder; the others need `enable_unsupported_driver: true`.
         module: its module below `cinder.volume.drivers`; it starts with the vendor.
+        retype: it implements Cinder's `retype`; `retypes.toml` shows what that does.
         options: its own options; `Catalogue.common` has those of all drivers.
     """
 
@@ -65,6 +66,7 @@ class Driver:
     summary: str = ""
     version: str = ""
     supported: bool = True
+    retype: bool = False
     options: tuple[Option, ...] = ()
 
     @property

@@ -13,15 +13,16 @@ from types import NoneType
 from typing import Any, Protocol, TypeVar
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import remote_store, secret_values
+from csi_cinderlib.backend import remote_store, secret_values, verbs
 from csi_cinderlib.backend.assignment import Assignment
+from csi_cinderlib.backend.existing import RemoteExisting
 from csi_cinderlib.backend.line import Cause, Line
 from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
 from csi_cinderlib.backend.verbs import NOT_STARTED, Attachments, Columns, Exported, Outcome, Released, Report, Started
 from csi_cinderlib.backend.wire import Gone, Unexpected
 from csi_cinderlib.errors import BackendUnavailable, DriverError
 from csi_cinderlib.host.deadline import Deadline
-from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Snapshot, Volume
+from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Modification, Snapshot, Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.observe import logs, redact
 from csi_cinderlib.persistence.api import Store
@@ -64,6 +65,7 @@ class RemoteDriver:
         self.settings = assign(True).settings
         self.name = self.settings.name
         self.failure = NOT_STARTED
+        self.existing = RemoteExisting(self._call)
         self._assign = assign
         self._store = store
         self._deadline = deadline
@@ -135,7 +137,9 @@ class RemoteDriver:
             try:
                 return self._start()
             except DriverError as error:
-                self.failure = "stopped" if self._is_stopped else redact.of_backend(error, self.settings.options)
+                self.failure = (
+                    "stopped" if self._is_stopped else redact.of_backend(error, secret_values.of_options(self.settings))
+                )
                 raise
 
     def _start(self) -> Started:
@@ -173,10 +177,7 @@ class RemoteDriver:
             raise BackendUnavailable(self.name, "stopped")
 
     def _handlers(self) -> dict[str, Any]:
-        return {
-            **remote_store.served(self._store),
-            "measured": self._measured,
-        }
+        return {**remote_store.served(self._store), "measured": self._measured}
 
     def _lose(self, line: Line) -> None:
         with self._guard:
@@ -263,9 +264,10 @@ class RemoteDriver:
     def _question(self) -> Future[Any]:
         """The report request in progress, or a new one: a driver serves one at a time."""
         with self._asking:
-            if self._asked is None or _has_failed(self._asked):  # for example with a process that has ended
-                self._asked = self._begin("report")
-            return self._asked
+            asked = self._asked
+            if asked is None or (asked.done() and asked.exception() is not None):  # for example, the process has ended
+                asked = self._asked = self._begin("report")
+            return asked
 
     def rate(self, stats: BackendStats, candidate: Candidate, *, patience: float) -> Mapping[str, Rating]:
         rated: Mapping[str, Rating] = self._answered(self._begin("rate", stats, candidate), patience)
@@ -304,6 +306,9 @@ class RemoteDriver:
 
     def revert_volume(self, volume: Volume, snapshot: Snapshot) -> None:
         self._call(NoneType, "revert_volume", volume, snapshot)
+
+    def retype_volume(self, volume: Volume, attachments: Attachments, modification: Modification) -> verbs.Retyped:
+        return self._call(verbs.Retyped, "retype_volume", volume, attachments, modification)
 
     def create_snapshot(self, snapshot: Snapshot, volume: Volume, attachments: Attachments) -> Columns:
         return self._call(dict, "create_snapshot", snapshot, volume, attachments)
@@ -393,7 +398,3 @@ class RemoteDriver:
     def _measured(self, backend: str, operation: str, result: str, seconds: float) -> None:
         if self._metrics is not None:
             self._metrics.backend_called(backend, operation, result, seconds)
-
-
-def _has_failed(question: Future[Any]) -> bool:
-    return question.done() and question.exception() is not None

@@ -27,9 +27,16 @@ _LARGEST = 1 << 20
 """The bytes read of a file."""
 
 
+def of_options(settings: BackendSettings) -> Iterator[str]:
+    """The secret values of the options: by their names, and by their origin."""
+    yield from redact.secrets_in(settings.options)
+    for name in settings.origins:
+        yield from redact.all_in(settings.options.get(name))
+
+
 def of(settings: BackendSettings) -> Iterator[str]:
     """The values to hide in logs, errors and events. Ignores an unreadable file: the driver reports it."""
-    yield from redact.secrets_in(settings.options)
+    yield from of_options(settings)
     given = {key.replace("-", "_"): value for key, value in settings.options.items()}
     for name, (drivers, default) in FILES.items():
         value = given.get(name) or default

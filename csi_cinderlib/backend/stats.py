@@ -7,13 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from csi_cinderlib.backend import retypes
 from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import NOTHING, VolumeType
 from csi_cinderlib.model.size import GiB
 
 UNKNOWN = None
+KNOWN = "known_extra_specs"
+"""In the report of a pool: the scoped extra specs that the driver evaluates, with their values. Only the drivers of this project report it."""
 FILTER, GOODNESS = "filter_function", "goodness_function"
 """Cinder's names of the placement functions in the report of a pool or of the whole back end."""
+_QOS = ("QoS_support", "qos_support")
+"""The spellings of Cinder's drivers. Several drivers with QoS report neither, so only a denial counts."""
 _DEFAULT_RATIO = 20.0  # Cinder's
 _TRUE = frozenset({"true", "1", "yes", "on", "<is> true"})
 
@@ -30,6 +35,7 @@ class Pool:
         reserved_percentage: of the total; not to be allocated.
         max_over_subscription_ratio: how many times the total may be provisioned to thin volumes.
         thin: thin provisioning is supported.
+        qos: False only if the driver denies QoS.
         largest: the largest volume that the driver would create; math.inf if not reported (only csi-cinderlib's own driver reports it).
     """
 
@@ -43,7 +49,7 @@ class Pool:
     thin: bool = False
     largest: float = math.inf
     multiattach: bool = False
-    qos: bool = False
+    qos: bool = True
     online_extend: bool = True
     raw: Mapping[str, Any] = field(default=NOTHING, repr=False)
 
@@ -87,6 +93,7 @@ class BackendCapabilities:
 
     Attributes:
         revert: the driver reverts volumes itself, which is fast.
+        retype: the driver changes the properties of existing volumes in place.
         group_snapshots: the driver takes snapshots of several volumes in one call.
         consistent_group_snapshots: these show one point in time.
         snapshots: a volume remains usable after a snapshot of it was taken.
@@ -100,6 +107,7 @@ class BackendCapabilities:
     thin: bool = False
     qos: bool = False
     revert: bool = False
+    retype: bool = False
     group_snapshots: bool = False
     consistent_group_snapshots: bool = False
     clone: bool = True
@@ -115,6 +123,7 @@ class DriverTraits:
     Attributes:
         host: Cinder's `host@backend`.
         revert: it reverts to a snapshot itself.
+        retypes: the parameters of existing volumes that it changes in place.
         group_snapshots: it takes snapshots of several volumes in one call.
         takes_snapshots: a volume remains usable after a snapshot of it was taken.
         needs_nova: it takes snapshots of attached volumes through Nova.
@@ -123,11 +132,16 @@ class DriverTraits:
         overwrites_files: creating a volume overwrites a file of the same name.
         deletes_by_rm: deleting a volume succeeds even if its file does not exist.
         exports_at_start: attached volumes must be exported again after each start.
+        manages_volumes: it can take over existing volumes.
+        manages_snapshots: it can take over existing snapshots.
+        finds_by_name: it finds volumes only by the name of Cinder's object, so it can use a volume with any name.
+        checks_parents: it refuses to take over a snapshot of another volume, although it does not list snapshots.
         empty_methods: the methods of `loading.MAYBE_EMPTY` that do nothing.
     """
 
     host: str
     revert: bool = False
+    retypes: retypes.Retypes = retypes.NONE
     group_snapshots: bool = False
     takes_snapshots: bool = True
     needs_nova: bool = False
@@ -136,6 +150,10 @@ class DriverTraits:
     overwrites_files: bool = False
     deletes_by_rm: bool = False
     exports_at_start: bool = False
+    manages_volumes: bool = False
+    manages_snapshots: bool = False
+    finds_by_name: bool = False
+    checks_parents: bool = False
     empty_methods: frozenset[str] = frozenset()
 
 
@@ -149,6 +167,7 @@ def capabilities(traits: DriverTraits, stats: BackendStats) -> BackendCapabiliti
         thin=any(pool.thin for pool in stats.pools),
         qos=any(pool.qos for pool in stats.pools),
         revert=traits.revert,
+        retype=traits.retypes.anything,
         group_snapshots=traits.group_snapshots,
         consistent_group_snapshots=traits.group_snapshots and consistent,
         snapshots=traits.takes_snapshots,
@@ -265,7 +284,7 @@ def _pool(pool: Mapping[str, Any], whole: Mapping[str, Any], ratio: object, allo
         thin=thin,
         largest=number(value("largest_volume_gb"), math.inf),
         multiattach=truth(value("multiattach", False)),
-        qos=truth(value("QoS_support", False)),
+        qos=all(truth(value(spelling, True)) for spelling in _QOS),
         online_extend=truth(value("online_extend_support", True)),
         raw=pool,
     )

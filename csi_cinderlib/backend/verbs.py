@@ -13,15 +13,27 @@ from typing import Any, Protocol
 
 from csi_cinderlib.backend.stats import BackendStats, Candidate, DriverTraits, Rating
 from csi_cinderlib.errors import DriverError
-from csi_cinderlib.model.records import NOTHING, Attachment, Group, GroupSnapshot, Snapshot, Volume
+from csi_cinderlib.model.records import EMPTY, NOTHING, Attachment, Group, GroupSnapshot, Modification, Snapshot, Volume
 from csi_cinderlib.model.size import GiB
 
+BY_NAME = "source-name"
+"""The usual key of a name in a driver's reference (Cinder's `existing_ref`)."""
 NOT_STARTED = "not started"
 """`Driver.failure` until the first start attempt has ended."""
 Columns = Mapping[str, Any]
 """A driver's update: JSON values by the names of Cinder's columns (`update_volume`)."""
 Attachments = tuple[Attachment, ...]
 """All attachments of the volume."""
+
+
+def is_name(key: str) -> bool:
+    """Whether a key of a driver's reference stands for a name, such as `source-name` or `name`; others stand for ids or paths."""
+    return key.endswith("name")
+
+
+def by_name(reference: Mapping[str, str]) -> dict[str, str]:
+    """The names in a driver's reference. They change when the object is renamed, ids do not."""
+    return {key: value for key, value in reference.items() if is_name(key)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +91,118 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retyped:
+    """The result of `retype_volume`.
+
+    Attributes:
+        accepted: the driver reports that the volume has all wanted properties. If not, it may have some of them.
+        untouched: nothing was changed, for certain: the driver was stopped before its first change.
+    """
+
+    accepted: bool
+    untouched: bool = False
+    columns: Columns = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manageable:
+    """An object on the back end that the driver lists for an import.
+
+    Attributes:
+        reference: the driver's reference to it (Cinder's `existing_ref`).
+        size: rounded up.
+        problem: why it must not be imported, or "".
+        remark: additional information of the driver.
+        source: of a snapshot: the driver's reference to its volume.
+        place: what contains it; see `Imported.place`.
+        record: the id of the record that the driver knows for it, or "".
+    """
+
+    reference: Mapping[str, str]
+    size: GiB
+    problem: str = ""
+    remark: str = ""
+    source: Mapping[str, str] = EMPTY
+    place: str = ""
+    record: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """An existing object, as the driver sees it. Only the drivers of this project report more than the size.
+
+    Attributes:
+        size: rounded up.
+        length: in bytes, if known.
+        place, object_id: see `Imported`.
+        checked: `problem` tells all that a list tells.
+        unseen: others may use it, and that cannot be seen.
+        problem: why it must not be imported now, or "".
+        columns: the update of its record that the content of the object needs. It is decided once, at the import.
+    """
+
+    size: GiB
+    length: int | None = None
+    place: str = ""
+    object_id: str = ""
+    checked: bool = False
+    unseen: bool = False
+    problem: str = ""
+    columns: Columns = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whereabouts:
+    """Which names an imported object has on the back end.
+
+    Attributes:
+        former: an object has the name from before the import. False only if that is proven.
+        own: an object has the name of the record. None if the driver cannot look for that name.
+    """
+
+    former: bool
+    own: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
     """The properties of a driver that has been set up."""
 
     traits: DriverTraits
     report: Report
+
+
+class Existing(Protocol):
+    """The verbs for objects that existed before their records. Thread-safe; they raise the errors of `Driver`."""
+
+    def list_manageable(self, *, snapshots: bool = False) -> Sequence[Manageable]:
+        """The existing volumes, or snapshots, that could be imported. Raises Unsupported if the driver lists none."""
+
+    def measure_existing(self, record: Volume | Snapshot, reference: Mapping[str, str]) -> Measured:
+        """The size of an existing object. Raises DriverError if there is no such object, Unsupported."""
+
+    def measure_own(self, record: Volume | Snapshot) -> Measured:
+        """As `measure_existing`, for an object that already has the name of its record; for `DriverTraits.finds_by_name`."""
+
+    def manage_existing(self, record: Volume | Snapshot, reference: Mapping[str, str]) -> Columns:
+        """Make an existing object the volume or snapshot of this record. Most drivers rename it."""
+
+    def locate(self, record: Volume | Snapshot) -> Whereabouts:
+        """Where an imported object is. Raises DriverError if that is not known: an unanswered question proves nothing."""
+
+    def unmanage(self, record: Volume | Snapshot, *, may_be_done: bool = False) -> str:
+        """Stop managing an imported object, which may never have been managed. It is not deleted.
+
+        Args:
+            may_be_done: it may have its former name, because the import or an earlier attempt was interrupted. Otherwise an object with
+                that name is another one.
+
+        Returns:
+            Its name on the back end afterwards: the former one, if the driver can restore it; "" if the driver chooses it.
+
+        Raises:
+            DriverError: the object was not found, or that is not known. It may still be managed.
+        """
 
 
 class Driver(Protocol):
@@ -96,6 +215,8 @@ class Driver(Protocol):
 
     @property
     def ready(self) -> bool: ...
+    @property
+    def existing(self) -> Existing: ...
     def start(self) -> Started | None:
         """Load and set up the driver. None if it is ready already."""
 
@@ -136,6 +257,9 @@ class Driver(Protocol):
         """The size on the back end, at least the size of the record. Raises DriverError if it cannot be determined."""
 
     def revert_volume(self, volume: Volume, snapshot: Snapshot) -> None: ...
+    def retype_volume(self, volume: Volume, attachments: Attachments, modification: Modification) -> Retyped:
+        """Change the volume in place from the type `origin` to the type `wanted`; for drivers with `DriverTraits.retype`."""
+
     def create_snapshot(self, snapshot: Snapshot, volume: Volume, attachments: Attachments) -> Columns: ...
     def delete_snapshot(
         self, snapshot: Snapshot, volume: Volume | None = None, attachments: Attachments = (), *, unfinished: bool

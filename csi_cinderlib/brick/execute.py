@@ -16,7 +16,7 @@ from typing import Any
 from csi_cinderlib.brick import iscsi_records, scsi
 from csi_cinderlib.brick.tools import advice
 from csi_cinderlib.errors import HostError
-from csi_cinderlib.host import commands
+from csi_cinderlib.host import commands, kernel
 from csi_cinderlib.observe import redact
 
 DEFAULT_TIMEOUT = 600.0
@@ -118,15 +118,16 @@ def _pause(attempt: int, options: dict[str, Any]) -> float:
 def _run(argv: tuple[str, ...], options: dict[str, Any]) -> tuple[str, str]:
     shown, secrets = _redacted(argv)
     try:
-        child = subprocess.Popen(
-            argv[0] if options.get("shell") else argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            shell=bool(options.get("shell")),
-            cwd=options.get("cwd"),
-            env=options.get("env_variables") or {**os.environ, "PATH": _SEARCH_PATH, "LC_ALL": "C"},
-        )
+        with kernel.starting_a_child():
+            child = subprocess.Popen(
+                argv[0] if options.get("shell") else argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                shell=bool(options.get("shell")),
+                cwd=options.get("cwd"),
+                env=options.get("env_variables") or {**os.environ, "PATH": _SEARCH_PATH, "LC_ALL": "C"},
+            )
     except OSError as error:
         problem = advice([argv[0]]) if isinstance(error, FileNotFoundError) else str(error)
         raise _execution_error()(cmd=shown, exit_code=127, stdout="", stderr=problem, description=problem) from None

@@ -16,7 +16,7 @@ from csi_cinderlib.brick.allowed_paths import NOWHERE, Absent, AllowedPaths, Pla
 from csi_cinderlib.brick.device import Device, ForeignDevice, flush, is_another
 from csi_cinderlib.brick.execute import execute, execute_flushing_briefly
 from csi_cinderlib.brick.failures import in_words
-from csi_cinderlib.brick.local_path import Connector, LocalPath, path_in
+from csi_cinderlib.brick.local_path import Connector, LocalPath, block_size_in, path_in
 from csi_cinderlib.brick.shares import PROTOCOLS as SHARES
 from csi_cinderlib.brick.shares import Shares
 from csi_cinderlib.errors import DriverError, HostError, InvalidRequest, OutOfRange
@@ -90,7 +90,10 @@ class Initiator:
             path = over or place.path
             file = place.path if stat.S_ISREG(place.state.st_mode) else ""
             if file:
-                path = devices.attach_file(place.path, read_only=connection.read_only, file=place.state)
+                size = block_size_in(data)
+                path = devices.attach_file(
+                    place.path, read_only=connection.read_only, block_size=size, file=place.state
+                )
             wwid = identities.of_loop_on(path, place.state) if file else devices.identity(path)
             undo.pop_all()
         return Device(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from csi_cinderlib.errors import InvalidRequest
+from csi_cinderlib.host import devices
 
 
 class Connector(Protocol):
@@ -54,3 +55,9 @@ def path_in(data: dict[str, Any]) -> str:
     if not isinstance(path, str) or not path.startswith("/"):
         raise InvalidRequest("publish_context", "device_path of a local connection must be an absolute path")
     return path
+
+
+def block_size_in(data: dict[str, Any]) -> int:
+    """The logical block size that the driver wants for a file: 512, 1024, 2048 or 4096; else the default."""
+    size = data.get("block_size")
+    return size if size in (512, 1024, 2048, 4096) else devices.BLOCK_SIZE

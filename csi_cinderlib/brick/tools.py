@@ -63,8 +63,6 @@ _NEEDED: Mapping[str, tuple[str, ...]] = MappingProxyType(
 MULTIPATH = ("multipath", "multipathd")
 SCSI = frozenset({"iscsi", "iser", "fibre_channel"})
 """Protocols whose volumes are SCSI disks; multipathd combines their paths into one map."""
-FENCED = SCSI | {"nvmeof", "nvme"}
-"""Protocols with which the array takes a volume from a node that does not cooperate."""
 
 
 def needed(protocol: str, *, multipath: bool = False) -> tuple[str, ...]:

@@ -11,17 +11,29 @@ from csi_cinderlib.backend import secret_values
 from csi_cinderlib.backend import stats as capacities
 from csi_cinderlib.backend.columns import update_snapshot, update_volume
 from csi_cinderlib.backend.stats import BackendStats, Candidate, Rating
-from csi_cinderlib.backend.verbs import NOT_STARTED, Attachments, Columns, Exported, Outcome, Released, Report, Started
+from csi_cinderlib.backend.verbs import (
+    NOT_STARTED,
+    Attachments,
+    Columns,
+    Exported,
+    Outcome,
+    Released,
+    Report,
+    Retyped,
+    Started,
+)
 from csi_cinderlib.cinder import (
     conf,
     connection_calls,
     convert,
+    existing_calls,
     exports,
     group_calls,
     loading,
     private_files,
     ratings,
     reached,
+    retyping,
     snapshot_calls,
     volume_calls,
 )
@@ -32,7 +44,16 @@ from csi_cinderlib.config import former
 from csi_cinderlib.config.settings import BackendSettings
 from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, DriverError
 from csi_cinderlib.host import kernel
-from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Snapshot, Status, Volume
+from csi_cinderlib.model.records import (
+    FOREIGN,
+    Attachment,
+    Group,
+    GroupSnapshot,
+    Modification,
+    Snapshot,
+    Status,
+    Volume,
+)
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.observe import logs, redact
 from csi_cinderlib.observe.unmeasured import Meter
@@ -81,6 +102,7 @@ class CinderDriver:
         self._errors: list[str] = []
         """The errors that the driver logged during its first report in set-up."""
         self._engine = Engine(settings, store=store, runtime=runtime, meter=meter, check_lease=check_lease)
+        self.existing = existing_calls.Existing(self._engine)
 
     # --- lifecycle
 
@@ -110,7 +132,7 @@ class CinderDriver:
                     started = self._start()
             except BaseException as error:
                 if isinstance(error, DriverError):
-                    self.failure = redact.of_backend(error, self.settings.options)
+                    self.failure = redact.of_backend(error, secret_values.of_options(self.settings))
                 self._forget()
                 raise
             self.failure = ""
@@ -272,6 +294,9 @@ class CinderDriver:
     def revert_volume(self, volume: Volume, snapshot: Snapshot) -> None:
         volume_calls.revert(self._engine, volume, snapshot)
 
+    def retype_volume(self, volume: Volume, attachments: Attachments, modification: Modification) -> Retyped:
+        return retyping.retype(self._engine, volume, attachments, modification)
+
     # --- snapshots
 
     def create_snapshot(self, snapshot: Snapshot, volume: Volume, attachments: Attachments) -> Columns:
@@ -348,11 +373,14 @@ def update_provider_info(engine: Engine) -> None:
         work, engine.ready_driver().update_provider_info, volume_objects, snapshot_objects
     )
     for update in updates or ():
-        if update["id"] in work.volumes:
+        known_volume = work.volumes.get(update["id"])
+        if known_volume is not None and known_volume.status not in FOREIGN:
             columns = {"provider_id": update["provider_id"]}
             work.change_volume(update["id"], lambda volume, columns=columns: update_volume(volume, columns))  # type: ignore[misc]
     for update in snapshot_updates or ():
         known = work.snapshots.get(update["id"])
-        if known is not None and not known.provider.id:  # Cinder only updates objects without an id
+        if (
+            known is not None and known.status not in FOREIGN and not known.provider.id
+        ):  # Cinder only updates objects without an id
             columns = {"provider_id": update["provider_id"]}
             work.change_snapshot(known.id, lambda record, columns=columns: update_snapshot(record, columns))  # type: ignore[misc]

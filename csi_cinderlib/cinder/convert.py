@@ -15,6 +15,7 @@ _ASSIGNED = ("provider_location", "provider_id", "metadata")
 """Where drivers store an id assigned by the array. qnap.py uses the metadata, also through `volume_metadata`."""
 _TEMPORARY = "temporary"
 """A key that Cinder removes from the administrator's metadata whenever it reads a volume."""
+_OF_IMPORTS = {"is_static": False, "own_name": "", "place": "", "object_id": ""}
 _IN_JSON = ("connector", "connection_info")
 
 
@@ -32,7 +33,7 @@ def volume_object(context: Any, work: Work, volume: Volume) -> Any:
     from cinder import objects
 
     row = rows.volume_row(volume, work.attachments(volume.id))
-    return filling.make(
+    made = filling.make(
         _watched(objects.Volume),
         context,
         row,
@@ -44,6 +45,16 @@ def volume_object(context: Any, work: Work, volume: Volume) -> Any:
         admin_metadata={name: value for name, value in row["admin_metadata"].items() if name != _TEMPORARY},
         glance_metadata={pair["key"]: pair["value"] for pair in row["volume_glance_metadata"]},
     )
+    return named(made, volume)
+
+
+def named(versioned: Any, record: Volume | Snapshot) -> Any:
+    """The object with its name on the back end, since a static import keeps its own, and what it certainly is (see `identity`)."""
+    if record.imported is not None:
+        versioned.place, versioned.object_id = record.imported.place, record.imported.object_id
+        versioned.is_static = record.imported.static
+        versioned.own_name = record.imported.name if record.imported.static else ""
+    return versioned
 
 
 def _attachment_list(context: Any, attached: Iterable[rows.Row]) -> Any:
@@ -51,6 +62,12 @@ def _attachment_list(context: Any, attached: Iterable[rows.Row]) -> Any:
 
     made = [attachment_object(context, row) for row in attached]
     return filling.make(objects.VolumeAttachmentList, context, {}, objects=made)
+
+
+def type_object(context: Any, volume: Volume) -> Any:
+    """Cinder's VolumeType of the volume, or None."""
+    row = rows.type_row(volume)
+    return row and _type_object(context, row)
 
 
 def _type_object(context: Any, row: rows.Row) -> Any:
@@ -75,12 +92,13 @@ def snapshot_object(context: Any, work: Work, snapshot: Snapshot, volume: Any = 
     row = rows.snapshot_row(snapshot, record)
     if volume is None:
         volume = volume_object(context, work, record)
-    return filling.make(_watched(objects.Snapshot), context, row, related={"volume": volume}, metadata=row["metadata"])
+    made = filling.make(_watched(objects.Snapshot), context, row, related={"volume": volume}, metadata=row["metadata"])
+    return named(made, snapshot)
 
 
 @functools.cache
 def _watched(kind: Any) -> Any:
-    """A subclass of Cinder's class that records reads of a missing assigned id."""
+    """A subclass of Cinder's class that records reads of a missing assigned id, and may have a name of its own (`own_name`)."""
 
     def watch(name: str) -> property:
         plain = getattr(kind, name)
@@ -93,9 +111,9 @@ def _watched(kind: Any) -> Any:
 
         return property(read, plain.fset, plain.fdel)
 
-    return type(
-        kind.__name__, (kind,), {"missed_id": False, **{name: watch(name) for name in _ASSIGNED if name in kind.fields}}
-    )
+    watched = {name: watch(name) for name in _ASSIGNED if name in kind.fields}
+    name = property(lambda versioned: versioned.own_name or kind.name.fget(versioned))
+    return type(kind.__name__, (kind,), {**_OF_IMPORTS, "missed_id": False, "name": name, **watched})
 
 
 def group_object(context: Any, group: Group, volumes: Iterable[Any] = ()) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from csi_cinderlib import faultpoints
-from csi_cinderlib.backend import secret_values
+from csi_cinderlib.backend import existing, secret_values
 from csi_cinderlib.backend.assignment import Assignment
 from csi_cinderlib.backend.channels import Serving
 from csi_cinderlib.backend.frames import plain
@@ -53,6 +53,7 @@ VERBS = (
     "extend_volume",
     "size_of_volume",
     "revert_volume",
+    "retype_volume",
     "create_snapshot",
     "delete_snapshot",
     "create_group",
@@ -111,6 +112,7 @@ class _Service:
             meter=_Meter(self._serving) if assignment.measured else Unmeasured(),
         )
         handlers.update((name, getattr(self._driver, name)) for name in VERBS)
+        handlers.update((name, getattr(self._driver.existing, name)) for name in existing.VERBS)
 
     def _check_lease(self) -> None:
         if now() >= self._deadline.until:

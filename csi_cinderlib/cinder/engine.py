@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.backend import secret_values
-from csi_cinderlib.cinder import convert, faults
+from csi_cinderlib.cinder import convert, faults, identity
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinder.slots import Slots, urgency
 from csi_cinderlib.cinder.work import Route, Work, routed, working
@@ -84,6 +84,7 @@ class Engine:
 
     def _run(self, name: str, operation: Callable[..., Any], arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
         self.check_lease()  # after waiting for a slot
+        identity.check(self.driver, name, arguments)
         answer = operation(*arguments, **named)
         faultpoints.reach(f"driver.{name}.done")
         return answer

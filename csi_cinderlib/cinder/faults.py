@@ -24,7 +24,7 @@ from csi_cinderlib.observe import redact
 
 # Cinder's exceptions by name, since drivers raise subclasses from several modules. Base classes match as well.
 _IN_USE = frozenset({"VolumeIsBusy", "SnapshotIsBusy", "VolumeAttached", "VolumeIsConnected"})
-_EXHAUSTED = frozenset({"QuotaError", "OverQuota", "GlanceNoSpace", "NoValidBackend"})
+_EXHAUSTED = frozenset({"QuotaError", "OverQuota", "GlanceNoSpace", "NoValidBackend", "PoolFull"})
 _STATE = frozenset({"InvalidVolume", "InvalidSnapshot", "InvalidGroup", "InvalidGroupSnapshot", "SnapshotUnavailable"})
 _PARAMETERS = frozenset({"InvalidVolumeType", "InvalidQoSSpecs", "InvalidParameterValue", "InvalidInput"})
 _UNSUPPORTED = frozenset({"NotSupportedOperation"})

@@ -109,6 +109,7 @@ def _driver(cls: Any, path: str, options: list[Any]) -> Driver:
         summary=_first_sentence(cls.__doc__ or ""),
         version=str(getattr(cls, "VERSION", "") or ""),
         supported=bool(getattr(cls, "SUPPORTED", True)),
+        retype=loading.class_overrides(cls, "retype"),
         options=tuple(_options(options)),
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from csi_cinderlib.backend.stats import DriverTraits
-from csi_cinderlib.cinder import conf, faults, green, option_check, reached, share_copies, shares
+from csi_cinderlib.cinder import conf, faults, green, in_place, option_check, reached, share_copies, shares
 from csi_cinderlib.cinder.attributes import optional
 from csi_cinderlib.cinder.runtime import Runtime
 from csi_cinderlib.cinder.work import Work, routed, working
@@ -22,6 +22,10 @@ RBD_KEYRING = "rbd_keyring_conf"
 MAYBE_EMPTY = ("validate_connector", "create_export", "remove_export")
 """Methods that are empty in many drivers and then need not be called."""
 RBD_KEYRING_HELP = "Path of Ceph's keyring file; its content goes to the nodes with each connection."
+_CHECK_PARENTS = frozenset(
+    ("HuaweiBaseDriver", "MacroSANBaseDriver", "PowerFlexBaseDriver", "SCCommonDriver", "XtremIOVolumeDriver")
+)
+"""Drivers without a list of snapshots whose `manage_existing_snapshot` refuses a snapshot of another volume. Cinder 29 was examined."""
 _LATE: Mapping[str, tuple[str, ...]] = {
     "ibm.ibm_storage.": ("cinder.volume.drivers.ibm.ibm_storage.ds8k_proxy.ds8k_opts",),
     "netapp.": tuple(f"cinder.volume.drivers.netapp.options.netapp_{name}_opts" for name in ("support", "migration")),
@@ -99,6 +103,7 @@ def construct(settings: BackendSettings, runtime: Runtime, section: str, *, is_e
         raise translated from error
     option_check.check(settings, section, [*own, *own_options(type(instance))])
     _gate(settings, type(instance), options)  # NetApp's class creates an object of another class
+    in_place.never_copy(type(instance))
     if clones_at_source_size(instance):
         shares.clone_by_copy(instance)
     if _definer(instance, "create_snapshot") == "NfsDriver":
@@ -165,10 +170,15 @@ def set_up(settings: BackendSettings, driver: Any, context: Any, work: Work) -> 
 
 def overrides(driver: Any, method: str) -> bool:
     """Whether the driver overrides a method that is empty or unsupported in Cinder's base classes."""
+    return class_overrides(type(driver), method)
+
+
+def class_overrides(kind: type, method: str) -> bool:
+    """As `overrides`, for a driver's class."""
     from cinder import interface  # noqa: F401  # makes sure that the base classes are loaded
     from cinder.volume import driver as base
 
-    theirs = getattr(type(driver), method, None)
+    theirs = getattr(kind, method, None)
     bases = (getattr(cls, method, None) for cls in vars(base).values() if isinstance(cls, type))
     return theirs is not None and all(theirs is not base for base in bases)
 
@@ -190,6 +200,7 @@ def traits(driver: Any, host: str) -> DriverTraits:
     return DriverTraits(
         host=host,
         revert=overrides(driver, "revert_to_snapshot"),
+        retypes=in_place.retypes(type(driver)),
         group_snapshots=overrides(driver, "create_group_snapshot"),
         takes_snapshots=_takes_snapshots(driver),
         needs_nova=_needs_nova(driver),
@@ -198,6 +209,10 @@ def traits(driver: Any, host: str) -> DriverTraits:
         overwrites_files=shares.has_shares(driver),
         deletes_by_rm=shares.deletes_by_rm(driver),
         exports_at_start=exports_at_start(driver),
+        manages_volumes=overrides(driver, "manage_existing") and not _changes_to_measure(driver),
+        manages_snapshots=overrides(driver, "manage_existing_snapshot"),
+        finds_by_name=finds_by_name(driver),
+        checks_parents=_definer(driver, "manage_existing_snapshot") in _CHECK_PARENTS,
         empty_methods=empty_methods(driver),
     )
 
@@ -227,6 +242,19 @@ def _snapshots_are_independent(driver: Any) -> bool:
 def clones_at_source_size(driver: Any) -> bool:
     """Cinder's NFS driver and its derivatives create a clone with the size of its source, not the requested size."""
     return _definer(driver, "create_cloned_volume") in {"NfsDriver", "RemoteFSSnapDriverDistributed"}
+
+
+def finds_by_name(driver: Any) -> bool:
+    """Whether the driver uses only the names of Cinder's objects, and renames an object that it takes over to that name.
+
+    Others also use ids, locations or names of their own. cinder/volume/drivers/lvm.py and rbd.py of Cinder 29 were examined.
+    """
+    return _definer(driver, "manage_existing") in {"LVMVolumeDriver", "RBDDriver", "ExistingFiles"}
+
+
+def _changes_to_measure(driver: Any) -> bool:
+    """ToYou's driver extends a volume to whole GiB when it is only asked for its size."""
+    return _definer(driver, "manage_existing_get_size") == "Acs5000CommonDriver"
 
 
 def _refuses_growth_in_use(driver: Any) -> bool:

@@ -51,15 +51,15 @@ def _problems(settings: BackendSettings, section: str, known: Iterable[Any], *, 
     for key, value in settings.options.items():
         name = key.replace("-", "_")
         option = by_spelling.get(name)
-        path = f"backends.{settings.name}.options.{key}"
+        path = settings.origins.get(key) or f"backends.{settings.name}.options.{key}"
         if option is None:
             problem = "" if name in may_have else _unknown(path, name, value, by_spelling.keys() | may_have)
             problem = (problem and former.why_unknown(name, settings.options)) or problem
         elif (other := names.setdefault(option.dest, key)) != key:
             problem = f"is another name of option {other}, which is also set; remove one"
         else:
-            problem = value_problem(section, option)
-            problem = (problem and former.why_no_value(name, value)) or problem
+            problem = value_problem(section, option, is_shown=key not in settings.origins)
+            problem = (problem and key not in settings.origins and former.why_no_value(name, value)) or problem
             _warn(path, name, option)
         if problem:
             problems.add(path, problem)
@@ -91,8 +91,12 @@ def _warn_if_idle(path: str, name: str) -> bool:
     return bool(why)
 
 
-def value_problem(section: str | None, option: Any) -> str:
-    """The problem of the option's value, as a clause, or ""."""
+def value_problem(section: str | None, option: Any, *, is_shown: bool = True) -> str:
+    """The problem of the option's value, as a clause, or "".
+
+    Args:
+        is_shown: whether the clause may quote the value.
+    """
     from oslo_config import cfg
 
     try:
@@ -100,12 +104,13 @@ def value_problem(section: str | None, option: Any) -> str:
             getattr(cfg.CONF[section] if section else cfg.CONF, option.dest)
         except cfg.NoSuchOptError as error:
             if error.opt_name != option.dest:
-                return f"refers to the unknown option ${error.opt_name}; in cinder.conf, write $$ for a dollar sign"
+                unknown = f" ${error.opt_name}" if is_shown else ""
+                return f"refers to the unknown option{unknown}; in cinder.conf, write $$ for a dollar sign"
             conf.read_unregistered(section, option)  # the driver registers it when it reads it
     except RecursionError:
         return "refers to itself"
     except (cfg.Error, ValueError) as error:
-        return f"invalid value: {_reason(error)}; expected {describe(option)}"
+        return f"invalid value{f': {_reason(error)}' if is_shown else ''}; expected {describe(option)}"
     return ""
 
 

@@ -6,6 +6,7 @@ Pure, and without Cinder: a row is a dictionary whose items are also attributes,
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from operator import attrgetter
@@ -16,6 +17,7 @@ from csi_cinderlib.backend.columns import PROVIDER
 from csi_cinderlib.model import times
 from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import (
+    FOREIGN,
     MULTIATTACH,
     YES,
     Attachment,
@@ -32,6 +34,8 @@ from csi_cinderlib.model.records import (
 PROJECT = "csi-cinderlib"
 """The project and user of objects without one; there are no tenants."""
 
+_CONTENTS = uuid.UUID("0d6a54a5-0d5e-4cf1-9c8a-5a2a4a1f7a55")
+"""The namespace of ids from contents."""
 DEFAULT_TYPE, DEFAULT_TYPE_ID = "__DEFAULT__", "00000000-0000-4000-8000-000000000000"
 
 
@@ -66,6 +70,21 @@ def served_type(volume: Volume) -> VolumeType | None:
     return replace(kind, extra_specs={**kind.extra_specs, MULTIATTACH: YES})
 
 
+def content_id(kind: VolumeType) -> str:
+    """The id of a type from its content."""
+    return _id(kind.name, kind.extra_specs, kind.qos_specs, kind.qos_consumer)
+
+
+def qos_id(kind: VolumeType) -> str:
+    """The id of QoS specs from their content: drivers name policies on the array by it, and compare it to find changes."""
+    return _id(kind.qos_specs, kind.qos_consumer)
+
+
+def _id(*content: str | Mapping[str, str]) -> str:
+    plain = [item if isinstance(item, str) else sorted(item.items()) for item in content]
+    return str(uuid.uuid5(_CONTENTS, json.dumps(plain)))
+
+
 def type_row(volume: Volume) -> Row | None:
     """Cinder's volume type of this volume; its id is the volume's id."""
     kind = served_type(volume)
@@ -80,7 +99,7 @@ def type_row(volume: Volume) -> Row | None:
         is_public=True,
         projects=[],
         extra_specs=dict(kind.extra_specs),
-        qos_specs_id=qos and volume.id,
+        qos_specs_id=qos and qos["id"],
         qos_specs=qos,
     )
 
@@ -106,7 +125,7 @@ def qos_row(volume: Volume) -> Row | None:
         return None
     return Row(
         _persistent(""),
-        id=volume.id,
+        id=qos_id(kind),
         name=kind.name or volume.id,
         consumer=kind.qos_consumer,
         specs=dict(kind.qos_specs),
@@ -232,6 +251,11 @@ def group_snapshot_row(snapshot: GroupSnapshot) -> Row:
     )
 
 
+def is_static(volume: Volume) -> bool:
+    """Whether it has the name that it had before its import, which does not contain its id."""
+    return volume.imported is not None and volume.imported.static
+
+
 def _pairs(values: Mapping[str, str]) -> list[Row]:
     return [Row(key=key, value=value) for key, value in values.items()]
 
@@ -242,6 +266,10 @@ def _provider(provider: Provider) -> dict[str, str | None]:
 
 def _shown_status(record: Volume | Snapshot, *, in_use: bool = False) -> str:
     """The status that a user of the library has set, unless an operation is in progress; else that of the record."""
+    if record.status is Status.IMPORTING:  # Cinder's names; its snapshots have no status of their own for it
+        return "managing" if isinstance(record, Volume) else "creating"
+    if record.status in FOREIGN:
+        return "maintenance" if isinstance(record, Volume) else "available"
     given = record.fields.get("status")
     if given and record.status in (Status.AVAILABLE, Status.ERROR):
         return str(given)

@@ -81,7 +81,7 @@ def delete(engine: Engine, volume: Volume, *, unfinished: bool) -> Outcome:
     with nullcontext() if unfinished else engine.lock(f"{volume.id}-delete_volume"):
         try:
             if not unfinished:
-                _remove_export(engine, work, driver, doomed)
+                drop_export(engine, work, driver, doomed)
             engine.call(work, driver.delete_volume, doomed)
         except DriverError as error:
             outcome = answers.failed_deletion(doomed, volume, error, unfinished=unfinished)
@@ -92,7 +92,7 @@ def delete(engine: Engine, volume: Volume, *, unfinished: bool) -> Outcome:
     return outcome
 
 
-def _remove_export(engine: Engine, work: Work, driver: Any, doomed: Any) -> None:
+def drop_export(engine: Engine, work: Work, driver: Any, doomed: Any) -> None:
     """Remove the export. "Not found" counts as removed; whether the volume exists is decided by its deletion."""
     try:
         engine.call(work, driver.remove_export, engine.context, doomed)

@@ -27,7 +27,11 @@ from csi_cinderlib.persistence.optimistic import change
 
 @dataclass(slots=True)
 class Work:
-    """A call into a driver."""
+    """A call into a driver.
+
+    Attributes:
+        hidden: ids of volumes and snapshots that the driver must not find, because it is giving them up.
+    """
 
     backend: str
     store: Store
@@ -35,8 +39,11 @@ class Work:
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     attached: dict[str, tuple[Attachment, ...]] = field(default_factory=dict)
     knows_all_attachments: bool = False
+    hidden: frozenset[str] = frozenset()
 
     def volume(self, id: str) -> Volume:
+        if id in self.hidden:
+            raise NotFound("volume", id)
         if (known := self.volumes.get(id)) is None:
             known = self.volumes[id] = self.store.get(Volume, id)
         return known

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from csi_cinderlib import brick
@@ -15,6 +15,7 @@ from csi_cinderlib.cinderlib.creations import let_go
 from csi_cinderlib.cinderlib.keywords import ConstructedConnection, NewConnection
 from csi_cinderlib.cinderlib.results import JsonSource
 from csi_cinderlib.errors import NotFound, PreconditionFailed, StaleRecord
+from csi_cinderlib.lifecycle import attachments, lookup
 from csi_cinderlib.model import connection as connections
 from csi_cinderlib.model import records
 from csi_cinderlib.model.making import replace
@@ -141,6 +142,26 @@ class Connection(ConnectionValues):
                 self._connector = (made_of, self._initiator().os_brick_connector(str(self.protocol), self.conn_info))
         return self._connector[1]
 
+    def _primitive(self, without: Iterable[str] = ()) -> dict[str, Any]:
+        """With the value that Cinder's objects lack: the caller has asked for the ciphertext of an encrypted volume."""
+        primitive = super()._primitive(without)
+        if self._record.ciphertext:
+            primitive["versioned_object.data"][connection_record.CIPHERTEXT] = True
+        return primitive
+
+    def _put(self, record: Attachment) -> Attachment:
+        self._note_use(lookup.find(self._library.store, Attachment, record.id), record)
+        return super()._put(record)
+
+    def _store_changes(self, stored: Attachment, unsaved: Mapping[str, Any], base: Attachment) -> Attachment:
+        self._note_use(stored, self._changed(stored, unsaved))
+        return super()._store_changes(stored, unsaved, base)
+
+    def _note_use(self, known: Attachment | None, wanted: Attachment) -> None:
+        """Before this connection becomes writable without `connect`: no node may take the volume for unused then."""
+        if (known is None or known.read_only) and not wanted.read_only:
+            attachments.note_raw_use(self._library.store, self.volume_id)
+
     # --- on this host
 
     def _reachable(self) -> connections.Connection:
@@ -162,11 +183,12 @@ class Connection(ConnectionValues):
         """Attach the volume to this host. `path` is then the block device.
 
         Raises:
+            PreconditionFailed: nodes encrypt the volume, and the connection was made without `ciphertext`.
             os_brick.exception.BrickException: the device did not appear, or another failure of os-brick, by its own class.
             cinder.exception.DeviceUnavailable: the device did not appear or cannot be read.
         """
         with exception.about(self, on_host=exception.no_device), self._library.busy(self.volume_id):
-            self._current()
+            connection_record.refuse_encrypted(self.volume._record, self._current())
             shared = self._shares_device()
             device = self._initiator().connect(self._reachable())
             try:

@@ -13,7 +13,7 @@ from typing import Any
 from csi_cinderlib.backend.columns import plain
 from csi_cinderlib.cinderlib import checks
 from csi_cinderlib.cinderlib.creations import now
-from csi_cinderlib.errors import InvalidRequest
+from csi_cinderlib.errors import InvalidRequest, PreconditionFailed
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, Status, Volume
@@ -31,7 +31,9 @@ SETTABLE = frozenset({*COLUMNS, "attach_mode", "connector", "connection_info"})
 FIXED = frozenset({"id", "volume_id", "created_at", "updated_at", "deleted", "deleted_at"})
 """The fields of Cinder's object that cannot be changed."""
 OPTIONS = ("use_multipath", "device_scan_attempts")
-_FIELDS = frozenset({"id", "attach_mode", *COLUMNS, *OPTIONS})
+CIPHERTEXT = "ciphertext"
+IN_JSON = (*COLUMNS, CIPHERTEXT)
+_FIELDS = frozenset({"id", "attach_mode", *COLUMNS, *OPTIONS, CIPHERTEXT})
 _ATTACH_STATUSES = (
     "attached attaching deleted detached detaching error_attaching error_detaching reserved".split()
 )  # cinder.objects.fields.VolumeAttachStatus
@@ -83,6 +85,19 @@ def constructed(volume_id: str, backend: str, fields: Mapping[str, Any], id: str
     whole = {"connection_info": fields.get("connection_info"), **fields}  # first, as the others take precedence
     record = changed(record, {name: value for name, value in whole.items() if name != "id" and value is not None})
     return replace(record, node_id=str(record.connector.get("host") or given(record).get("attached_host") or ""))
+
+
+def refuse_encrypted(volume: Volume, record: Attachment) -> None:
+    """Refuse to give out the device of a volume that nodes encrypt, unless that was asked for by name.
+
+    Raises:
+        PreconditionFailed: the first write to it would destroy the header.
+    """
+    if volume.encryption and not record.ciphertext:
+        raise PreconditionFailed(
+            f"volume {volume.id!r} is encrypted by its nodes ({volume.encryption}); this library does not decrypt it, and writing to its "
+            f"device destroys it. To get the device as it is, call connect or attach with {CIPHERTEXT}=True"
+        )
 
 
 def _check_names(fields: Mapping[str, Any], supported: frozenset[str]) -> None:
@@ -209,6 +224,12 @@ def _with_mode(record: Attachment, mode: Any) -> Attachment:
     return replace(record, connection_info={**record.connection_info, "data": {**data, "access_mode": mode}})
 
 
+def _with_ciphertext(record: Attachment, value: Any) -> Attachment:
+    if not isinstance(value, bool):
+        raise InvalidRequest(CIPHERTEXT, f"must be True or False (got {value!r})")
+    return replace(record, ciphertext=value)
+
+
 def _checked(name: str, value: Any) -> Any:
     if value is None:
         return None
@@ -239,6 +260,7 @@ _CHANGES: Mapping[str, Callable[[Attachment, Any], Attachment]] = {
     _MORE: _with_more,
     "connection_info": _with_all,
     "attach_mode": _with_mode,
+    CIPHERTEXT: _with_ciphertext,
 }
 
 

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from csi_cinderlib.backend.columns import PROVIDER, plain, update_snapshot, update_volume
 from csi_cinderlib.cinder import versioned
 from csi_cinderlib.errors import InvalidRequest
-from csi_cinderlib.model import times
+from csi_cinderlib.lifecycle.ledger import noun
+from csi_cinderlib.model import times, transitions
 from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import MULTIATTACH, YES, Snapshot, Source, SourceKind, Status, Volume, VolumeType
 from csi_cinderlib.model.size import GiB
@@ -143,7 +144,8 @@ def _with_name(record: R, name: str | None) -> R:
 def _with_status(record: R, status: str | None, *, in_use: bool) -> R:
     """A status is a value for users. Operations depend on the record's own, so that no status makes them destroy data.
 
-    `available` and `in-use` also declare a failed object usable, and every status a new object that exists already.
+    `available` and `in-use` also declare a failed object usable, and every status a new object that exists already. While an operation, an
+    import or an adoption has not ended, no status can be set.
     """
     if status == "available" and in_use:
         raise InvalidRequest("status", "the volume is connected; disconnect it first")
@@ -151,10 +153,10 @@ def _with_status(record: R, status: str | None, *, in_use: bool) -> R:
         return replace(record, fields=_without(record, "status"))
     if status in _IN_PROGRESS:
         raise InvalidRequest("status", f"only an operation sets {status!r}; call it instead")
-    is_usable = status in ("available", "in-use", None) or (record.status is Status.CREATING and not record.revision)
-    own = Status.AVAILABLE if is_usable else record.status
-    if own not in (Status.AVAILABLE, Status.ERROR):
-        raise InvalidRequest("status", f"must be available while the status is {record.status} (got {status!r})")
+    is_new = record.status is Status.CREATING and not record.revision
+    if not is_new and record.status not in transitions.USER:
+        raise InvalidRequest("status", f"cannot be set while the {noun(record)} is {record.status} (got {status!r})")
+    own = Status.AVAILABLE if is_new or status in ("available", "in-use", None) else record.status
     derived = "in-use" if in_use else "available"
     kept = {} if status in (derived, None) else {"status": status}
     if own is not record.status:  # the user declares it whole, so a later clean-up must not delete it

@@ -114,6 +114,8 @@ class NewConnection(TypedDict, total=False):
     mountpoint: str | None
     use_multipath: bool | None
     device_scan_attempts: int | None
+    ciphertext: bool
+    """Connect the device itself of a volume that nodes encrypt. This library does not decrypt it."""
 
 
 class ConstructedConnection(NewConnection, total=False):

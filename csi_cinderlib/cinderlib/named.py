@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, cast
 
-from csi_cinderlib.cinderlib import fields
+from csi_cinderlib.cinderlib import default, fields
 from csi_cinderlib.cinderlib.attributes import MaybeNone
 from csi_cinderlib.cinderlib.creations import is_same, let_go, now
 from csi_cinderlib.cinderlib.handle import Object
-from csi_cinderlib.errors import NotFound, PreconditionFailed
+from csi_cinderlib.errors import InvalidRequest, NotFound, PreconditionFailed
 from csi_cinderlib.model import times
+from csi_cinderlib.model.encryption import ENCRYPTION, find_unknown
 from csi_cinderlib.model.making import replace
-from csi_cinderlib.model.records import Provider, Snapshot, Status, Volume
+from csi_cinderlib.model.records import FOREIGN, Provider, Snapshot, Status, Volume
 
 N = TypeVar("N", Volume, Snapshot)
+
+OWN_FIELDS = ("name_taken", "encryption", "header")
+"""Fields of a record that are in JSON of this library only. cinderlib ignores them."""
+_OF_OTHERS = frozenset({*FOREIGN, Status.IMPORTING, Status.UNMANAGING})
+"""Whose the object is, is not decided, or not by this library."""
+
+
+def encryption_in(data: Mapping[str, Any]) -> str:
+    """The encryption in JSON of a volume. Raises InvalidRequest."""
+    value = str(data.get(ENCRYPTION) or "")
+    if value and (why := find_unknown(value)):
+        raise InvalidRequest(ENCRYPTION, why)
+    return value
 
 
 class NamedObject(Object[N]):
@@ -39,10 +53,15 @@ class NamedObject(Object[N]):
         return str(self._ovo.name)
 
     def _primitive(self, without: Iterable[str] = ()) -> dict[str, Any]:
-        """With the note that the object of the same name is not this one, so that it is never deleted."""
+        """With the values that Cinder's objects lack and that must not get lost: the note that the object of the same name is not this one,
+        so that it is never deleted, and the encryption, so that the volume is never used in plain. An object of another owner has that note,
+        too: a record from JSON is usable otherwise.
+        """
         primitive = super()._primitive(without)
-        if self._record.name_taken:
-            primitive["versioned_object.data"]["name_taken"] = self._record.name_taken
+        data = primitive["versioned_object.data"]
+        data.update({name: value for name in OWN_FIELDS if (value := getattr(self._record, name, ""))})
+        if self._record.status in _OF_OTHERS and not default.is_serving():  # a plugin stores the record itself as well
+            data.setdefault("name_taken", f"it was {self._record.status} when its JSON was written")
         return primitive
 
     # --- the record

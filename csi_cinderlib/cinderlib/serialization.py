@@ -12,6 +12,7 @@ from csi_cinderlib.cinder import versioned
 from csi_cinderlib.cinderlib import connection_record, default, fields
 from csi_cinderlib.cinderlib.backends import Backend as BACKEND_CLASS  # cinderlib's name
 from csi_cinderlib.cinderlib.connection import Connection
+from csi_cinderlib.cinderlib.named import OWN_FIELDS, encryption_in
 from csi_cinderlib.cinderlib.primitives import (
     datetime_to_primitive,
     dict_to_primitive,
@@ -63,8 +64,6 @@ S = TypeVar("S", records.Snapshot, Attachment)
 Primitive = Mapping[str, Any]
 _DATA = "versioned_object.data"
 _OBJECTS = f"{_DATA}.objects"
-_NAME_TAKEN = "name_taken"
-"""In JSON of this library only: see the record's field. cinderlib ignores it."""
 _SPENT = frozenset(
     "id size volume_size volume_id status deleted created_at volume_type snapshots volume_attachment volume group cluster "
     "consistencygroup cgsnapshot group_snapshot".split()
@@ -283,6 +282,8 @@ def volume_record(data: Primitive, backend: str) -> records.Volume:
         backend=backend,
         size=fields.whole(data.get("size")),
         **_state(data),
+        encryption=encryption_in(data),
+        header=str(data.get("header") or ""),
         type=kind,
         created_at=fields.moment(_time(records.Volume, data, "created_at")),
     )
@@ -308,6 +309,7 @@ def snapshot_record(data: Primitive, backend: str) -> records.Snapshot:
         volume_id=_member(data, "volume_id", str),
         size=fields.whole(data.get("volume_size"), "volume_size"),
         **_state(data),
+        encryption=encryption_in(data),
         created_at=fields.moment(_time(records.Snapshot, data, "created_at")),
     )
     given = _rest(records.Snapshot, data)
@@ -337,7 +339,7 @@ def attachment_record(data: Primitive, backend: str) -> Attachment:
         status=Status.AVAILABLE,
         created_at=fields.moment(_time(records.Volume, data, "created_at")),
     )
-    given = {name: data[name] for name in connection_record.COLUMNS if data.get(name)}
+    given = {name: data[name] for name in connection_record.IN_JSON if data.get(name)}
     whole = {**info, "connector": connector}
     return connection_record.changed(record, {"connection_info": whole, **given, **_mode(data)})
 
@@ -348,7 +350,7 @@ def _mode(data: Primitive) -> dict[str, Any]:
 
 def _state(data: Primitive) -> dict[str, Any]:
     """A creation that was refused because of another object of the same name stays failed, and that object is never touched."""
-    taken = str(data.get(_NAME_TAKEN) or "")
+    taken = str(data.get("name_taken") or "")
     return {"status": Status.ERROR if taken else Status.AVAILABLE, "name_taken": taken}
 
 
@@ -372,7 +374,7 @@ def _left(kind: type[records.Volume] | type[records.Snapshot], data: Primitive) 
     return {
         name: value
         for name, value in data.items()
-        if value is not None and name != _NAME_TAKEN and not versioned.is_field(kind, name)
+        if value is not None and name not in OWN_FIELDS and not versioned.is_field(kind, name)
     }
 
 

@@ -290,16 +290,20 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
 
         Args:
             ovo_fields: `id`, `attach_mode` (`rw` or `ro`), `attached_host`, `instance_uuid`, `mountpoint`, `attach_status`,
-                `attach_time` and `detach_time`, which are stored; `use_multipath` and `device_scan_attempts`, for the attachment.
+                `attach_time` and `detach_time`, which are stored; `use_multipath` and `device_scan_attempts`, for the attachment;
+                `ciphertext`, to connect a volume that nodes encrypt as it is.
 
         Raises:
             InvalidRequest: a field is not supported.
+            PreconditionFailed: nodes encrypt the volume, and `ciphertext` is not set.
         """
         checks.mapping("connector_dict", connector_dict)
         with exception.about(self), self._library.busy(self.id):
             wanted = connection_record.new(self._record, connector_dict, ovo_fields, Connection.new_uuid())
             try:
-                record = self._core.connect(self._current(), wanted)
+                current = self._current()
+                connection_record.refuse_encrypted(current, wanted)
+                record = self._core.connect(current, wanted)
             except Exception:
                 let_go(self._library, wanted)
                 raise
@@ -328,8 +332,12 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
             others = (other for other in self._connections or () if other.id != connection.id)
             self.local_attach = next((other for other in others if other.attached and other._is_here), None)
 
-    def attach(self) -> Connection:
-        """Connect the volume to this host and attach it. `path` of the returned connection is the block device."""
+    def attach(self, *, ciphertext: bool = False) -> Connection:
+        """Connect the volume to this host and attach it. `path` of the returned connection is the block device.
+
+        Args:
+            ciphertext: attach a volume that nodes encrypt as it is; otherwise it is refused. Not part of cinderlib.
+        """
         configuration = default.loaded_backend(self.backend).driver.configuration
         connection = self.connect(
             get_connector_properties(
@@ -338,7 +346,8 @@ class Volume(VolumeFields, NamedObject[records.Volume]):
                 multipath=bool(configuration.safe_get("use_multipath_for_image_xfer")),
                 enforce_multipath=bool(configuration.safe_get("enforce_multipath_for_image_xfer")),
                 host=self._library.host_name,
-            )
+            ),
+            ciphertext=ciphertext,
         )
         try:
             connection.attach()

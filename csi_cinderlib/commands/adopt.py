@@ -1,36 +1,30 @@
-"""`csi-cinderlib adopt`: takes over the metadata of cinderlib or Ember-CSI."""
+"""`csi-cinderlib adopt`: takes over the metadata of cinderlib, Ember-CSI or OpenStack Cinder."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from csi_cinderlib.commands import options, output
-from csi_cinderlib.errors import ConfigurationError, InvalidRequest
+from csi_cinderlib.commands import adopt_cinder, adopt_target, options, output
+from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.observe import progress
 
 if TYPE_CHECKING:
     from csi_cinderlib.adoption.found import Found
-    from csi_cinderlib.adoption.writing import Plan
-    from csi_cinderlib.config.settings import Settings
-    from csi_cinderlib.persistence.api import Store
-
-URL_VARIABLE, INTO_VARIABLE = "CINDERLIB_ADOPT_URL", "CINDERLIB_ADOPT_INTO"
-"""URLs may contain passwords, which the variables do not show in the list of processes."""
 
 
 @click.group(
-    epilog="Both commands only print what they would do, unless --write is given. The source is never changed. Stop the programs that "
-    "use it first."
+    epilog="cinderlib and ember only print what they would do, unless --write is given; cinder lists, unless it gets a plan. The source is "
+    "never changed. Stop the programs that use it first."
 )
 def command() -> None:
     """Group of the commands below."""
+
+
+command.add_command(adopt_cinder.command)
 
 
 def _target(callback: options.Callback) -> options.Callback:
@@ -38,16 +32,9 @@ def _target(callback: options.Callback) -> options.Callback:
     for option in (
         click.option("--write/--dry-run", default=False, help="Write the records. [default: --dry-run]"),
         click.option("--skip-problems", is_flag=True, help="Leave out rows with problems. [default: write nothing]"),
-        click.option(
-            "--into",
-            metavar="URL",
-            default="",
-            envvar=INTO_VARIABLE,
-            help=f"Database of a program with the library. [env: {INTO_VARIABLE}; default: the configured store]",
-        ),
     ):
         callback = option(callback)
-    return options.configuration(callback)
+    return options.configuration(adopt_target.into(callback))
 
 
 @command.command(
@@ -56,15 +43,15 @@ def _target(callback: options.Callback) -> options.Callback:
     help="Read the database of cinderlib 2 to 5 and add its volumes, snapshots, connections and key-values to the store.",
     epilog="URLs may contain passwords; the variables do not show them in the list of processes.",
 )
-@click.option("--url", metavar="URL", required=True, envvar=URL_VARIABLE, help=f"cinderlib's `connection`: sqlite:////PATH, postgresql://... or mysql://... [env: {URL_VARIABLE}]")  # fmt: skip
+@click.option("--url", metavar="URL", required=True, envvar=adopt_target.URL_VARIABLE, help=f"cinderlib's `connection`: sqlite:////PATH, postgresql://... or mysql://...; - reads it from standard input. [env: {adopt_target.URL_VARIABLE}]")  # fmt: skip
 @_target
 def cinderlib(given: options.Given, url: str, write: bool, skip_problems: bool, into: str) -> int:
     """Raises ConfigurationError or StoreUnavailable."""
     from csi_cinderlib.adoption import database, tables
 
     with progress.shown("reading the database"):
-        rows, shown = tables.read(url)
-    with _naming_into(into):
+        rows, shown = tables.read(adopt_target.given_url(url))
+    with adopt_target.naming_into(into):
         return _adopt(given, database.content(rows), shown, write=write, skip_problems=skip_problems, into=into)
 
 
@@ -105,21 +92,8 @@ def ember(
             else reader.from_cluster(kubeconfig, namespace)
         )
     shown = "Ember-CSI's custom resources"
-    with _naming_into(into):
+    with adopt_target.naming_into(into):
         return _adopt(given, resources.content(items), shown, write=write, skip_problems=skip_problems, into=into)
-
-
-@contextmanager
-def _naming_into(into: str) -> Iterator[None]:
-    """Name `--into` in errors about its URL, which is a setting of the store otherwise."""
-    from csi_cinderlib.persistence.sql.location import URL_KEY
-
-    try:
-        yield
-    except ConfigurationError as error:
-        if not into:
-            raise
-        raise error.renamed(lambda key: "--into" if key == URL_KEY else key) from error
 
 
 def _text(name: str) -> str:
@@ -134,12 +108,12 @@ def _text(name: str) -> str:
 def _adopt(given: options.Given, found: Found, source: str, *, write: bool, skip_problems: bool, into: str) -> int:
     """Report, and write if asked. Returns 1 if problems prevent the adoption."""
     from csi_cinderlib.adoption import report, writing
-    from csi_cinderlib.app import stores
 
-    settings = _settings(given, into)
-    with progress.shown("comparing with the store"), stores.looked_at(settings) as (_, store):
-        planned = writing.plan(store, found.records())
-    for line in report.lines(found, planned, source, None if into else _backends(settings)):
+    settings = adopt_target.settings(given, into)
+    known = {} if into else adopt_target.backends(settings)
+    with progress.shown("comparing with the store"), adopt_target.looked_at(settings) as store:
+        planned = writing.plan(store, found.records(), {name: reason for name, reason in known.items() if reason})
+    for line in report.lines(found, planned, source, None if into else known):
         output.print_text(line)
     problems = (*found.problems, *planned.problems)
     for problem in problems:
@@ -152,54 +126,7 @@ def _adopt(given: options.Given, found: Found, source: str, *, write: bool, skip
         )
         return 1
     if write and not planned.done:
-        _write(settings, planned, source, into)
+        adopt_target.write(settings, planned, source, into, known)
     elif not planned.done:
         output.print_text("dry run: nothing written; add --write to write", sys.stderr)
     return 0
-
-
-def _settings(given: options.Given, into: str) -> Settings:
-    """The settings, with the store of `--into`. Raises ConfigurationError: the records would not outlive this process."""
-    from csi_cinderlib.app import stores
-    from csi_cinderlib.config.settings import StoreSettings
-    from csi_cinderlib.persistence.sql.location import without_driver
-
-    settings = options.settings(given)
-    if into:
-        return replace(settings, store=StoreSettings(plugin="sql", options={"url": without_driver(into)}))
-    if settings.store.plugin in stores.IN_MEMORY:
-        raise ConfigurationError(
-            "store.plugin", f"the plugin {settings.store.plugin!r} keeps records only in memory; use another store"
-        )
-    return settings
-
-
-def _backends(settings: Settings) -> frozenset[str]:
-    from csi_cinderlib.config import live
-
-    return frozenset(backend.name for backend in live.backends(settings).backends)
-
-
-def _write(settings: Settings, planned: Plan, source: str, into: str) -> None:
-    from csi_cinderlib.adoption import writing
-    from csi_cinderlib.persistence.transfer import Transferred
-
-    with progress.shown("adopting") as shown, _opened(settings, into) as store:
-        writing.carry_out(store, planned, source, shown)
-    output.print_text(f"adopted: {Transferred(planned.stored)}, checksum {planned.checksum}", sys.stderr)
-
-
-def _opened(settings: Settings, into: str) -> AbstractContextManager[Store]:
-    """The store for changes. That of `--into` needs no state directory, so none is created."""
-    from csi_cinderlib.app import stores
-    from csi_cinderlib.config import live
-    from csi_cinderlib.persistence import sql
-    from csi_cinderlib.sealing import Sealer
-
-    if not into:
-        return stores.opened(settings)
-    sealer = Sealer(live.sealing_keys(settings))
-    store = sql.open_store(
-        settings.store.options, state_dir=settings.state_dir, sealer=sealer if sealer.active else None
-    )
-    return closing(store)

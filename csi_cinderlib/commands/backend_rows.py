@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from csi_cinderlib.app import configured
 from csi_cinderlib.commands import running
-from csi_cinderlib.config import live
 from csi_cinderlib.errors import DriverError
 from csi_cinderlib.inspection.lists import volume_counts
 
@@ -18,18 +18,19 @@ Seen = Mapping[str, Any]
 
 
 def rows(settings: Settings, store: Store) -> Iterator[Mapping[str, Any]]:
-    """Rows in the order of the configuration, then back ends from unreadable files, then unconfigured back ends with volumes."""
-    counts, found = volume_counts(store), live.backends(settings)
+    """Rows in the order of the configuration, then other back ends of the running driver, unreadable files, and unconfigured back ends with volumes."""
+    counts, known = volume_counts(store), configured.backends(settings, store)
+    found = known.found
     seen, otherwise = states(settings)
     for backend in found.backends:
         yield _row(backend.name, backend.driver, counts.pop(backend.name, 0), seen.get(backend.name, otherwise))
-    missing = sorted(seen.keys() - {backend.name for backend in found.backends}) if found.unreadable else []
-    for name in missing:  # the running driver still uses the previous contents of the file
-        yield _row(name, "", counts.pop(name, 0), seen[name])
+    # These are previous contents of a file or an object that the running driver still uses.
+    for name in sorted(seen.keys() - {backend.name for backend in found.backends}):
+        yield _row(name, seen[name].get("driver", ""), counts.pop(name, 0), seen[name])
     for path, error in found.unreadable.items():
         yield _row(path.name, "", counts.pop(path.name, 0), {"state": "unreadable", "reason": str(error)})
     for name in sorted(counts):
-        yield _row(name, "", counts[name], {"state": "not configured", "reason": "it still has volumes"})
+        yield _row(name, "", counts[name], _unconfigured(known))
 
 
 def states(settings: Settings) -> tuple[Mapping[str, Seen], Seen]:
@@ -40,6 +41,13 @@ def states(settings: Settings) -> tuple[Mapping[str, Seen], Seen]:
         return {}, {"state": "unknown", "reason": str(error)}
     seen = {backend["name"]: {**backend, **_capacity(backend.get("pools", ()))} for backend in found}
     return seen, {"state": "unknown", "reason": "the running driver has no such back end"}
+
+
+def _unconfigured(known: configured.Known) -> Seen:
+    """The state of a back end that only records name. An object may configure it, if the objects could not be read."""
+    if known.failure is not None:
+        return {"state": "unknown", "reason": f"back ends of objects are not known: {known.failure}"}
+    return {"state": "not configured", "reason": "it still has volumes"}
 
 
 def _capacity(pools: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from csi_cinderlib import __version__
+from csi_cinderlib.app import configured
 from csi_cinderlib.backend import secret_values
 from csi_cinderlib.config import live
 from csi_cinderlib.config.settings import Settings
@@ -129,7 +130,9 @@ def _shown(content: Content) -> bytes:
 def secrets(source: Source) -> Iterator[str]:
     """Every secret value in the configuration, for `redact`."""
     settings = source.settings
-    for backend in live.backends(settings).backends:
+    known = configured.backends(settings)
+    yield from known.secrets
+    for backend in known.found.backends:
         yield from secret_values.of(backend)
     yield from redact.secrets_in(settings.cinder_defaults)
     yield from redact.secrets_in(settings.store.options)
@@ -157,8 +160,10 @@ def settings(source: Source) -> Content:
     shown = plain(source.settings)
     del shown["sealing_keys"]
     shown["sealing_key_ids"] = [key.id for key in source.settings.sealing_keys]
-    found = live.backends(source.settings)
-    shown["backends"] = plain(found.backends)
+    known = configured.backends(source.settings)
+    found = known.found
+    shown["backends"] = plain([configured.shown(backend) for backend in found.backends])
+    shown["back_ends_of_objects"] = str(known.failure or "known")
     shown["unreadable"] = {str(path): str(error) for path, error in found.unreadable.items()}
     variables = sorted(name for name in os.environ if name.startswith(("CINDERLIB_", "CSI_")))
     return {"problem": source.trouble, "settings": shown, "environment_variables": variables}

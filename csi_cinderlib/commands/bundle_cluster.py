@@ -56,6 +56,9 @@ def objects(source: Source) -> Content:
                 lambda: [_event(found) for found in _items(client, f"/api/v1/namespaces/{namespace}/events")]
             ),
             "storagebackends": _told(lambda: [_status(found) for found in _items(client, f"{own}/storagebackends")]),
+            "backendconfigurations": _told(
+                lambda: [_status(found) for found in _items(client, f"{own}/backendconfigurations")]
+            ),
             "storagenodes": _told(lambda: [_name(found) for found in _items(client, f"{own}/storagenodes")]),
             "csidrivers": _told(
                 lambda: [_name(found) for found in _items(client, "/apis/storage.k8s.io/v1/csidrivers")]
@@ -151,6 +154,6 @@ def _event(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 PARTS = (
-    Part("kubernetes.json", "Pods, events, StorageBackends and leases, if a cluster can be reached", objects),
+    Part("kubernetes.json", "Pods, events, back ends and leases, if a cluster can be reached", objects),
     Part("pod-logs.txt", "The end of the logs of the driver's pods, if a cluster can be reached", logs),
 )

@@ -68,10 +68,13 @@ def metrics(source: Source) -> Content:
 
 
 def processes(source: Source) -> Content:
-    """Processes and threads from /proc, which also shows hung ones."""
+    """Processes and threads from /proc, which also shows hung ones.
+
+    Of command lines only the program: a driver passes passwords to tools, and may run with those of a Secret that has changed since.
+    """
     lines: list[str] = []
     for pid in _family(_holder(source)):
-        lines += [f"== process {pid}", _read(f"/proc/{pid}/cmdline").replace("\0", " "), _read(f"/proc/{pid}/status")]
+        lines += [f"== process {pid}", _read(f"/proc/{pid}/cmdline").partition("\0")[0], _read(f"/proc/{pid}/status")]
         lines += [f"open files: {_count(f'/proc/{pid}/fd')}"]
         for task in sorted(_names(f"/proc/{pid}/task"), key=int):
             where = f"/proc/{pid}/task/{task}"

@@ -79,7 +79,10 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> fl
 def command(given: options.Given, format: output.Format, timeout: float, shown: Sequence[str]) -> int:
     """Return 2 if a setting is wrong, 1 if something does not respond. All parts are tried, even after a failure."""
     settings, problems = options.examined(given)
-    found = live.backends(settings)
+    from csi_cinderlib.app import configured
+
+    known = configured.backends(settings)
+    found = known.found
     if problems and not found.backends and not found.partial:
         raise ConfigurationError.of(problems)
     parts = [Outcome.wrong(CONFIGURATION, problems)] if problems else []
@@ -90,6 +93,8 @@ def command(given: options.Given, format: output.Format, timeout: float, shown: 
     else:
         parts.append(Outcome((_SKIPPED,)))
     parts += _try_backends(settings, found, problems, timeout)
+    if known.failure is not None:
+        parts.append(Outcome.failed("back ends of objects", known.failure, [str(known.failure)]))
     print_findings([finding for part in parts for finding in part.findings], format, shown)
     return max((part.code for part in parts), default=0)
 
@@ -217,6 +222,7 @@ def _tell(
     told: Collection[str],
 ) -> Outcome:
     """Wait for a back end and return its outcome, without the problems of the keys in `told`."""
+    from csi_cinderlib.backend import secret_values
     from csi_cinderlib.commands.examination import reports
 
     _wait_for(attempt, all_of_them)
@@ -233,7 +239,8 @@ def _tell(
             if isinstance(error, ConfigurationError)
             else [error]
         )
-        details = [f"{driver}: {redact.of_backend(part, backend.settings.options)}" for part in parts]
+        hidden = tuple(secret_values.of_options(backend.settings))
+        details = [f"{driver}: {redact.of_backend(part, hidden)}" for part in parts]
         failed = Outcome.failed(f"back end {name}", error, details)
         return replace(failed, findings=(*notes, *failed.findings))
 

@@ -53,7 +53,7 @@ class _Request:
 @click.option("--config-dir", multiple=True, metavar="DIR", type=click.Path(path_type=Path), help="Read DIR/*.conf after the files, as Cinder does.")  # fmt: skip
 @click.option("--from-environment", is_flag=True, help="Read Ember-CSI's variables from this process's environment.")
 @click.option("--from", "product", type=click.Choice(["cinder", "cinderlib", "ember"]), help="The product. [default: by the content]")  # fmt: skip
-@click.option("--to", "target", type=click.Choice(list(_FILES)), default="config", show_default=True, help="Configuration file, Secret, chart values, or Secret and StorageBackend objects.")  # fmt: skip
+@click.option("--to", "target", type=click.Choice(list(_FILES)), default="config", show_default=True, help="Configuration file, Secret, chart values, or BackendConfiguration objects and Secrets.")  # fmt: skip
 @click.option("--name", default="converted-backends", show_default=True, metavar="NAME", help="Name of the Secret.")
 @click.option("-o", "--output", "destination", metavar="PATH", type=click.Path(path_type=Path), help="A new file, or an existing directory. [default: standard output]")  # fmt: skip
 @click.option("--secret-file", metavar="FILE", type=click.Path(path_type=Path), help="A new file for the secrets of chart values.")  # fmt: skip

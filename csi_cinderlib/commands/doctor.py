@@ -12,6 +12,7 @@ from csi_cinderlib.brick import loading, tools
 from csi_cinderlib.commands import options, output
 from csi_cinderlib.commands.examination import (
     activation,
+    encryption,
     fibre_channel,
     file_systems,
     iscsi,
@@ -137,6 +138,7 @@ def examine(host: Host, asked: Asked) -> Iterator[Finding]:
     yield from machine.examine(host, required, multipath=multipath, kubelet=asked.kubelet, attaches=asked.attaches)
     yield from space.examine(asked.state_dir, asked.pools)
     yield from file_systems.examine(host)
+    yield from encryption.examine(host)
     yield from programs.protocols(required, multipath=multipath)
     yield from iscsi.examine(host, required)
     yield from fibre_channel.examine(host, required)

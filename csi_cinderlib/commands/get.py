@@ -57,7 +57,19 @@ class _List:
         return "age" in self.columns
 
 
-STATUSES = ("creating", "available", "extending", "deleting", "error", UNREADABLE)
+STATUSES = (
+    "creating",
+    "importing",
+    "available",
+    "extending",
+    "deleting",
+    "unmanaging",
+    "adopting",
+    "returning",
+    "returned",
+    "error",
+    UNREADABLE,
+)
 
 _FILTERS: Mapping[str, tuple[str, str, str]] = {
     "backends": ("--backend", "NAME", "Only on this back end."),

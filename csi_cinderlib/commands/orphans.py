@@ -97,22 +97,25 @@ def _fix(settings: Settings, rows: Sequence[Row]) -> bool:
 
 @command.command(
     short_help="Forget a failed object.",
-    help="Forget the failed object ID. Check the array first: only the record is removed.",
+    help="Forget the failed object ID. Check the array first: only the record is removed. With --modification, only the unfinished "
+    "modification of volume ID is forgotten: the array must have the former properties. The ID `restored` confirms that all arrays were compared "
+    "with restored metadata.",
 )
 @click.argument("id")
+@click.option("--modification", is_flag=True, help="Forget only the unfinished modification of the volume.")
 @options.configuration
-def forget(given: options.Given, id: str) -> int:
+def forget(given: options.Given, id: str, modification: bool) -> int:
     """Raises InvalidRequest or PreconditionFailed: there is nothing to forget."""
     from csi_cinderlib.commands import repairs, running
 
+    drop = repairs.forget_modification if modification else repairs.forget
     try:
-        forgotten = repairs.forget(options.settings(given), id)
+        forgotten = drop(options.settings(given), id)
     except (NotFound, running.NotAccepted) as error:
         if isinstance(error, running.NotAccepted) and error.status != 404:
             raise
-        raise InvalidRequest(
-            f"orphan {id!r}", "no failed record and no leftover has this id; run `csi-cinderlib get orphans`"
-        ) from error
+        which = "no volume has this id" if modification else "no failed record and no leftover has this id"
+        raise InvalidRequest(f"orphan {id!r}", f"{which}; give a complete id of `csi-cinderlib get orphans`") from error
     for what in forgotten:
         output.print_text(f"forgotten: {what}")
     return 0
@@ -131,11 +134,14 @@ def restored(given: options.Given) -> int:
     if repairs.controller_runs(settings):
         raise PreconditionFailed(f"a controller is running with state directory {settings.state_dir}; stop it first")
     with repairs.records(settings) as orphans:
+        for marked in orphans.leave_alone():
+            output.print_text(f"excluded from repair: {marked}")
         voided = orphans.void_marks()
         if voided.number:
             output.print_text(f"no longer known to be empty: {voided.number} volumes and snapshots")
+        if types := orphans.void_types():
+            output.print_text(f"no longer known to have the properties of their records: {types} volumes")
         for id in voided.unreadable:
             output.print_text(f"cannot be read, and was not changed: record {id!r}")
-        for marked in orphans.leave_alone():
-            output.print_text(f"excluded from repair: {marked}")
+    output.print_text("no back end counts as empty until `csi-cinderlib orphans forget restored`")
     return 1 if voided.unreadable else 0

@@ -43,6 +43,23 @@ def forget(settings: Settings, id: str) -> list[str]:
         return list(orphans.forget(id))
 
 
+def forget_modification(settings: Settings, id: str) -> list[str]:
+    """Forget the unfinished modification of a volume and return its description.
+
+    Raises:
+        ConfigurationError, PreconditionFailed: a controller that is not reached from here may be modifying the volume.
+    """
+    if controller_runs(settings):
+        return list(_post(settings, id, "forget-modification", running.SECONDS)["forgotten"])
+    from csi_cinderlib.app import stores
+    from csi_cinderlib.app.repairing import repairing
+
+    with stores.reading(settings):
+        pass  # a store that does not exist is not created
+    with repairing(settings, ()) as orphans:
+        return [orphans.forget_modification(id)]
+
+
 @contextmanager
 def records(settings: Settings) -> Iterator[Orphans]:
     """Opens the records in this process. No back end is set up."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from ipaddress import ip_address
 
 from csi_cinderlib.config import former
@@ -18,6 +19,8 @@ BACKEND_NAME = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 )  # a section of the driver's configuration, and part of host@backend#pool
 _CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _RESERVED = ("DEFAULT", "backend_defaults")
 
 
@@ -68,7 +71,18 @@ def backend(it: BackendSettings) -> None:
         wrong.add(f"{path}.driver", f"must be the path of a class, package.module.Class (got {it.driver!r}){hint}")
     _require(wrong, it.max_concurrent_calls >= 0, f"{path}.max_concurrent_calls", "must not be negative")
     _require(wrong, it.stats_seconds >= 0, f"{path}.stats_seconds", "must not be negative")
+    _topology(wrong, path, it.topology)
     wrong.raise_all()
+
+
+def _topology(wrong: Problems, path: str, topology: Mapping[str, str]) -> None:
+    """Segments become labels of Kubernetes nodes, which refuses others only when a volume exists already."""
+    for key, value in topology.items():
+        prefix, slash, name = key.rpartition("/")
+        is_key = _LABEL.fullmatch(name) and (not slash or (len(prefix) <= 253 and _DOMAIN.fullmatch(prefix)))
+        _require(wrong, is_key, f"{path}.topology", f"must have names of labels as keys (got {key!r})")
+        is_value = value and _LABEL.fullmatch(value)
+        _require(wrong, is_value, f"{path}.topology.{key}", f"must be the value of a label (got {value!r})")
 
 
 def _metrics(wrong: Problems, it: Settings) -> None:

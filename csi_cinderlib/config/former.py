@@ -147,14 +147,17 @@ def translate(settings: BackendSettings) -> tuple[BackendSettings, list[str]]:
     if moved and moved.name:
         notes, path = [f"{place}.driver: {settings.driver} was {moved}; {_UPDATE}"], moved.name
     options: dict[str, object] = {}
+    origins = dict(settings.origins)
     for today, names in _synonyms(settings.options, path).items():
         chosen = _chosen(today, names, settings.options)
         if len(chosen) == 1 and (became := option(chosen[0], path)) and became.name:
             notes.append(f"{place}.options.{chosen[0]}: {became}; {_UPDATE}")
             options[became.name] = settings.options[chosen[0]]
+            if chosen[0] in origins:
+                origins[became.name] = origins[chosen[0]]
         else:
             options.update({name: settings.options[name] for name in chosen})
-    return replace(settings, driver=path, options=options), notes
+    return replace(settings, driver=path, options=options, origins=origins), notes
 
 
 def _synonyms(options: Iterable[str], driver: str) -> Mapping[str, list[str]]:

@@ -24,11 +24,13 @@ class Reader:
     Args:
         environment: variables for `{env: NAME}`.
         directory: base of relative paths in values that come from no file.
+        refers: whether values may be `{file: PATH}` or `{env: NAME}`. Who writes the values could read any file of this process with them.
     """
 
-    def __init__(self, environment: Mapping[str, str], directory: Path = Path()) -> None:
+    def __init__(self, environment: Mapping[str, str], directory: Path = Path(), *, refers: bool = True) -> None:
         self._environment = environment
         self._directory = directory
+        self._refers = refers
         self.problems = Problems()
 
     def read(self, hint: Any, raw: object, path: str) -> object:
@@ -199,6 +201,10 @@ class Reader:
         """The value, or the content of `{file: PATH}` or `{env: NAME}`."""
         if not isinstance(raw, dict) or not raw or not raw.keys() <= {"file", "env"}:
             return raw
+        if not self._refers:
+            raise ConfigurationError(
+                path, "must not refer to a file or variable of the controller; put it into a Secret"
+            )
         if len(raw) > 1:
             raise ConfigurationError(path, f"has file and env; keep one{scalars.place(next(iter(raw)))}")
         ((kind, where),) = raw.items()

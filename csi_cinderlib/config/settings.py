@@ -42,7 +42,11 @@ class BackendSettings:
         max_concurrent_calls: limit of concurrent calls into the driver; 0 is no limit (one call for drivers on shares). Creations take at most half of it, and one additional call may detach or delete. Use 2 to 10 for arrays with slow management interfaces.
         stats_seconds: how long capacity figures are cached.
         topology: segments that can reach this back end; empty is everywhere.
+        pools: pools for new volumes, by the names that the driver reports; empty is all. Volumes in other pools stay usable.
+        paused: create, delete, extend, revert and snapshot nothing; attach and detach as usual. Changes take effect without a restart of the driver.
+        drained: accept no new volumes; existing ones stay usable in every way. Changes take effect without a restart of the driver.
         directory: directory of the back end's file, at which relative paths in options start; "" is unknown.
+        origins: the Secret and key of each option that comes from one. Its value is never shown, whatever the name of the option.
     """
 
     name: str
@@ -51,7 +55,11 @@ class BackendSettings:
     max_concurrent_calls: int = 0
     stats_seconds: float = 30.0
     topology: Mapping[str, str] = EMPTY
+    pools: tuple[str, ...] = ()
+    paused: bool = False
+    drained: bool = False
     directory: str = field(default="", metadata=NOT_A_KEY)
+    origins: Mapping[str, str] = field(default=EMPTY, metadata=NOT_A_KEY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,3 +168,8 @@ class Settings:
     local_paths: tuple[str, ...] = ()
     kubelet_directory: str = ""
     kubelet_registration: str = ""
+
+    @property
+    def in_kubernetes(self) -> bool:
+        """Whether this process uses the Kubernetes API: for the registration of nodes, or for its records."""
+        return self.kubernetes or self.store.plugin == "kubernetes"

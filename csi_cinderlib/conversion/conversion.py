@@ -11,7 +11,7 @@ from csi_cinderlib.backend import catalogue
 from csi_cinderlib.backend.catalogue import Catalogue, Driver
 from csi_cinderlib.config import former
 from csi_cinderlib.config.check import BACKEND_NAME
-from csi_cinderlib.conversion import options, references
+from csi_cinderlib.conversion import documents, options, references
 from csi_cinderlib.conversion.cinder_options import READ_BY_DRIVERS, why_idle
 from csi_cinderlib.conversion.model import (
     Conversion,
@@ -57,13 +57,27 @@ def convert(source: Source) -> Conversion:
 def for_target(conversion: Conversion, target: str) -> Conversion:
     """Add notes on items that this kind of document cannot hold."""
     notes = list(conversion.notes)
-    if target != "config":
+    if target == "chart":
         notes += [
-            failed(f"[DEFAULT] {name}", "the chart cannot set options of [DEFAULT]; use --to config")
+            failed(f"[DEFAULT] {name}", "is a password, which the chart's values must not contain; use --to config")
+            for name in conversion.cinder_defaults.keys() - documents.open_defaults(conversion).keys()
+        ]
+    elif target != "config":
+        notes += [
+            failed(f"[DEFAULT] {name}", "set it in the chart's value cinderDefaults; --to chart writes it")
             for name in conversion.cinder_defaults
         ]
     if target in ("secret", "objects"):
         notes += [failed(name, "set it in the chart's values; --to chart writes them") for name in conversion.settings]
+    if target == "objects":
+        notes += [
+            replace(
+                failed(option, "several passwords cannot be one key of a Secret; use --to secret"), backend=backend.name
+            )
+            for backend in conversion.backends
+            for option in sorted(backend.secret & backend.options.keys())
+            if documents.text_of(backend.options[option]) is None
+        ]
     return replace(conversion, notes=tuple(notes))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -70,19 +70,56 @@ def secret(conversion: Conversion, name: str) -> str:
 
 
 def objects(conversion: Conversion, name: str) -> str:
-    """The Secret, and the StorageBackend objects as the controller creates them."""
-    head = _head(conversion, "The Secret configures the back ends; the StorageBackend objects show their state.")
-    return head + "---\n".join(_dump(item) for item in (_secret_of_backends(conversion, name), *_shown(conversion)))
+    """For each back end, a BackendConfiguration and, for its secret options, a Secret."""
+    head = _head(conversion, "Back ends as objects, and Secrets with their passwords.")
+    made = [item for backend in conversion.backends for item in _objects_of(backend, secret_name(name, backend))]
+    return head + "---\n".join(map(_dump, made))
+
+
+def secret_name(name: str, backend: ConvertedBackend) -> str:
+    """The name of the Secret of a back end; "" if it needs none."""
+    from csi_cinderlib.persistence.kubernetes.statuses import object_name
+
+    return f"{name}-{object_name(backend.name)}" if backend.secret & backend.options.keys() else ""
+
+
+def _objects_of(backend: ConvertedBackend, secret: str) -> Iterator[Json]:
+    from csi_cinderlib.persistence.kubernetes.configurations import manifest
+
+    hidden = {option: text_of(backend.options[option]) for option in backend.secret & backend.options.keys()}
+    open_ = {option: value for option, value in backend.options.items() if option not in hidden}
+    spec: Json = {"driver": backend.driver}
+    if open_:
+        spec["options"] = _values(open_)
+    if secret:
+        spec["secretRef"] = {"name": secret}
+        texts = {option: text for option, text in sorted(hidden.items()) if text is not None}
+        # The reader removes one newline.
+        yield _secret(
+            secret, {key: _Quoted(f"{text}\n" if text.endswith("\n") else text) for key, text in texts.items()}
+        )
+    yield manifest(backend.name, spec)
+
+
+def text_of(value: object) -> str | None:
+    """The value of an option as one text, as a key of a Secret holds it, or None if it has no such form."""
+    if isinstance(value, list):
+        if len(value) == 1:
+            return text_of(value[0])
+        plain = all(not isinstance(item, list | Mapping) and _is_plain(item) for item in value)
+        return ",".join(map(str, value)) if plain else None
+    if isinstance(value, Mapping):
+        plain = all(not isinstance(item, list | Mapping) and _is_plain(item) for item in value.values())
+        return ",".join(f"{key}:{item}" for key, item in value.items()) if plain else None
+    return str(value)
+
+
+def _is_plain(item: object) -> bool:
+    return not set(str(item)) & set(",\"'\\\n") and str(item).strip() == str(item)
 
 
 def _secret_of_backends(conversion: Conversion, name: str) -> Json:
     return _secret(name, {BACKENDS_KEY: _Block(_dump(_backends(conversion.backends)))})
-
-
-def _shown(conversion: Conversion) -> list[Json]:
-    from csi_cinderlib.persistence.kubernetes.statuses import manifest
-
-    return [manifest(backend.name, backend.driver) for backend in conversion.backends]
 
 
 def chart(conversion: Conversion, name: str) -> tuple[str, str]:
@@ -101,6 +138,8 @@ def chart(conversion: Conversion, name: str) -> tuple[str, str]:
             "volumes": [{"name": "converted", "secret": {"secretName": name, "defaultMode": 0o440}}],
             "volumeMounts": [{"name": "converted", "mountPath": SECRETS_DIRECTORY, "readOnly": True}],
         }
+    if defaults := open_defaults(conversion):
+        values["cinderDefaults"] = _values(defaults)
     values |= {
         {"log": "logging"}.get(key, key): value
         for key, value in conversion.settings.items()
@@ -111,6 +150,21 @@ def chart(conversion: Conversion, name: str) -> tuple[str, str]:
         return head + _dump(values), ""
     quoted = {key: _Quoted(text) for key, text in secrets.items()}
     return head + _dump(values), _head(conversion, "A Secret for the chart's values.") + _dump(_secret(name, quoted))
+
+
+def open_defaults(conversion: Conversion) -> Json:
+    """The options of [DEFAULT] that are no passwords."""
+    secrets = frozenset(
+        text
+        for backend in conversion.backends
+        for name in backend.secret & backend.options.keys()
+        for text in secrecy.texts_of(name, backend.options[name])
+    )
+    return {
+        name: value
+        for name, value in conversion.cinder_defaults.items()
+        if not secrecy.is_secret_part(name, value, secrets)
+    }
 
 
 def _without_secrets(backend: ConvertedBackend, secrets: dict[str, str]) -> Json:

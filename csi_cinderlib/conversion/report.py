@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from csi_cinderlib.config import option_paths
+from csi_cinderlib.conversion import documents
 from csi_cinderlib.conversion.model import Conversion, Note, Verdict
 from csi_cinderlib.observe import redact
 
@@ -72,6 +73,11 @@ def is_incomplete(conversion: Conversion) -> bool:
     return any(note.verdict is Verdict.FAILED for note in conversion.notes)
 
 
+def _step_of_secrets(conversion: Conversion, name: str) -> list[str]:
+    names = [secret for backend in conversion.backends if (secret := documents.secret_name(name, backend))]
+    return [f"add to backendObjects.secrets of the chart's values: {', '.join(names)}"] if names else []
+
+
 def next_steps(conversion: Conversion, target: str, name: str, path: str, secret_path: str) -> list[str]:
     """The next steps with the documents.
 
@@ -90,8 +96,9 @@ def next_steps(conversion: Conversion, target: str, name: str, path: str, secret
             f"add {name} to the chart's backendSecrets",
         ],
         "objects": [
+            *_step_of_secrets(conversion, name),
             f"kubectl apply --namespace NAMESPACE --filename {written}",
-            f"add {name} to the chart's backendSecrets: the Secret configures the back ends; the StorageBackend objects only show their state",
+            "kubectl wait --namespace NAMESPACE --for=condition=Ready backendconfiguration --all",
         ],
         "chart": [
             *([f"kubectl apply --namespace NAMESPACE --filename {secret_path}"] if secret_path else []),
@@ -112,7 +119,7 @@ def next_steps(conversion: Conversion, target: str, name: str, path: str, secret
 
 
 _VOLUMES = {
-    "OpenStack Cinder": "existing volumes stay with Cinder: docs/how-to/from-openstack-cinder.md#existing-volumes",
+    "OpenStack Cinder": "take over existing volumes: docs/how-to/adopt-cinder-volumes.md#before-you-begin",
     "cinderlib": "existing volumes: docs/how-to/from-cinderlib.md#existing-volumes",
     "Ember-CSI": "to take over the existing volumes: docs/how-to/from-ember-csi.md#existing-volumes",
 }

@@ -26,6 +26,17 @@ CONTROLLER: Sequence[csi_pb2.ControllerServiceCapability.RPC.Type.ValueType] = (
     csi_pb2.ControllerServiceCapability.RPC.SINGLE_NODE_MULTI_WRITER,
     csi_pb2.ControllerServiceCapability.RPC.GET_SNAPSHOT,
 )
+"""Those of every controller."""
+
+
+def controller(*, modifies: bool) -> Sequence[csi_pb2.ControllerServiceCapability.RPC.Type.ValueType]:
+    """The capabilities of a controller.
+
+    Args:
+        modifies: whether any back end may be able to modify volumes. The sidecars ask once, when they start.
+    """
+    return (*CONTROLLER, csi_pb2.ControllerServiceCapability.RPC.MODIFY_VOLUME) if modifies else CONTROLLER
+
 
 NODE: Sequence[csi_pb2.NodeServiceCapability.RPC.Type.ValueType] = (
     csi_pb2.NodeServiceCapability.RPC.STAGE_UNSTAGE_VOLUME,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from csi_cinderlib.csi import capabilities, responses
@@ -19,11 +19,16 @@ if TYPE_CHECKING:
 NO_TOPOLOGIES: Mapping[str, Mapping[str, str]] = {}
 
 
+def always() -> bool:
+    return True
+
+
 class Controller:
     """Volumes and snapshots on the back ends.
 
     Args:
         topologies: segments from which a back end can be reached, by its name. A missing back end can be reached from everywhere.
+        modifies: whether any back end may be able to modify volumes.
     """
 
     SERVICE: ClassVar[str] = "Controller"
@@ -35,11 +40,13 @@ class Controller:
         attachments: Attachments,
         *,
         topologies: Mapping[str, Mapping[str, str]] = NO_TOPOLOGIES,
+        modifies: Callable[[], bool] = always,
     ) -> None:
         self._volumes = volumes
         self._snapshots = snapshots
         self._attachments = attachments
         self._topologies = topologies
+        self._modifies = modifies
 
     def CreateVolume(self, request: csi_pb2.CreateVolumeRequest) -> csi_pb2.CreateVolumeResponse:
         record = self._volumes.create(requests.create_volume(request))
@@ -95,7 +102,7 @@ class Controller:
         self, _request: csi_pb2.ControllerGetCapabilitiesRequest
     ) -> csi_pb2.ControllerGetCapabilitiesResponse:
         answer = csi_pb2.ControllerGetCapabilitiesResponse()
-        for kind in capabilities.CONTROLLER:
+        for kind in capabilities.controller(modifies=self._modifies()):
             answer.capabilities.add(rpc=csi_pb2.ControllerServiceCapability.RPC(type=kind))
         return answer
 
@@ -124,6 +131,12 @@ class Controller:
         return csi_pb2.ControllerExpandVolumeResponse(
             capacity_bytes=expanded.size, node_expansion_required=expanded.node_expansion_required
         )
+
+    def ControllerModifyVolume(
+        self, request: csi_pb2.ControllerModifyVolumeRequest
+    ) -> csi_pb2.ControllerModifyVolumeResponse:
+        self._volumes.modify(requests.modify_volume(request))
+        return csi_pb2.ControllerModifyVolumeResponse()
 
     def ControllerGetVolume(self, request: csi_pb2.ControllerGetVolumeRequest) -> csi_pb2.ControllerGetVolumeResponse:
         state = self._volumes.get(requests.get_volume(request))

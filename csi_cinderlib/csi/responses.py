@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from csi_cinderlib.csi.v1 import csi_pb2
 from csi_cinderlib.model import times
 from csi_cinderlib.model.answers import CapacityAnswer, VolumeState
+from csi_cinderlib.model.encryption import ENCRYPTION
 from csi_cinderlib.model.records import EMPTY, GroupSnapshot, Snapshot, Source, SourceKind, Status, Volume
 from csi_cinderlib.model.requests import Condition, NodeStats
 from csi_cinderlib.model.size import to_bytes
@@ -17,7 +18,8 @@ _UNITS = {"bytes": csi_pb2.VolumeUsage.BYTES, "inodes": csi_pb2.VolumeUsage.INOD
 
 
 def volume(record: Volume, topology: Mapping[str, str] = EMPTY) -> csi_pb2.Volume:
-    """A volume; `topology` is that of its back end. The volume context is informative only: the driver does not use it."""
+    """A volume; `topology` is that of its back end. The volume context is informative: nodes only refuse one that says more than
+    the record, such as an encryption."""
     shown = csi_pb2.Volume()
     _fill(shown, record, topology)
     return shown
@@ -30,6 +32,8 @@ def _fill(shown: csi_pb2.Volume, record: Volume, topology: Mapping[str, str]) ->
         shown.volume_context["backend"] = record.backend
     if record.pool:
         shown.volume_context["pool"] = record.pool
+    if record.encryption:
+        shown.volume_context[ENCRYPTION] = record.encryption
     if record.source:
         shown.content_source.CopyFrom(source(record.source))
     if topology:

@@ -29,7 +29,15 @@ QUICK_WORKERS = 4
 QUICK = frozenset({"ControllerGetCapabilities", "GroupControllerGetCapabilities", "NodeGetCapabilities", "NodeGetInfo"})
 """Quick calls, in addition to all calls of Identity."""
 
-CREATING = frozenset({"CreateVolume", "CreateSnapshot", "CreateVolumeGroupSnapshot", "ControllerExpandVolume"})
+CREATING = frozenset(
+    {
+        "CreateVolume",
+        "CreateSnapshot",
+        "CreateVolumeGroupSnapshot",
+        "ControllerExpandVolume",
+        "ControllerModifyVolume",
+    }
+)
 """Calls that may take minutes and arrive in hundreds. They have their own threads, so that other calls do not wait behind them."""
 
 MEASURING = frozenset({"NodeGetVolumeStats"})

@@ -27,6 +27,7 @@ CODES: Mapping[type[errors.DriverError], grpc.StatusCode] = MappingProxyType(
         errors.PreconditionFailed: grpc.StatusCode.FAILED_PRECONDITION,
         errors.InUse: grpc.StatusCode.FAILED_PRECONDITION,
         errors.UnsafeToFormat: grpc.StatusCode.FAILED_PRECONDITION,
+        errors.WrongKey: grpc.StatusCode.UNAUTHENTICATED,  # general scheme, "Not authenticated": the caller fixes the secrets
         errors.ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
         errors.Unsupported: grpc.StatusCode.INVALID_ARGUMENT,  # UNIMPLEMENTED would mean that the whole call is unsupported
         errors.NotReady: grpc.StatusCode.UNAVAILABLE,

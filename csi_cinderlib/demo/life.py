@@ -12,6 +12,7 @@ import grpc
 from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.report import Report
 from csi_cinderlib.errors import PreconditionFailed
+from csi_cinderlib.model.encryption import ENCRYPTION, LUKS2
 from csi_cinderlib.model.size import BYTES_PER_GIB
 
 DATA = 16 * 1024**2
@@ -37,15 +38,20 @@ class Life:
     Args:
         kind: "block", or the file system.
         grows_in_use: whether to grow it while it is in use, or between two attachments.
+        passphrase: the key of an encrypted volume; "" for a volume in plain.
     """
 
-    def __init__(self, channel: grpc.Channel, root: Path, report: Report, *, kind: str, grows_in_use: bool) -> None:
+    def __init__(
+        self, channel: grpc.Channel, root: Path, report: Report, *, kind: str, grows_in_use: bool, passphrase: str = ""
+    ) -> None:
         self._controller = csi_pb2_grpc.ControllerStub(channel)
         self._node = csi_pb2_grpc.NodeStub(channel)
         self._root = root
         self._report = report
         self._kind = kind
         self._grows_in_use = grows_in_use
+        self._parameters = {ENCRYPTION: LUKS2} if passphrase else {}
+        self._secrets = {"passphrase": passphrase} if passphrase else {}
         mode = csi_pb2.VolumeCapability.AccessMode(mode=SINGLE_NODE_WRITER)
         if kind == "block":
             self._capability = csi_pb2.VolumeCapability(access_mode=mode, block=csi_pb2.VolumeCapability.BlockVolume())
@@ -85,6 +91,7 @@ class Life:
                 capacity_range=csi_pb2.CapacityRange(required_bytes=gib * BYTES_PER_GIB),
                 volume_capabilities=[self._capability],
                 volume_content_source=source,
+                parameters=self._parameters,
             )
             volume = self._controller.CreateVolume(request).volume
             step.note = volume.volume_id
@@ -108,6 +115,7 @@ class Life:
                     publish_context=context,
                     staging_target_path=str(used.staging),
                     volume_capability=self._capability,
+                    secrets=self._secrets,
                 )
             )
         with self._report.step("publish the device to the pod" if self._kind == "block" else "mount it for the pod"):

@@ -64,7 +64,9 @@ class Limits:
         return max(0.0, min(self._promisable(now), self._backed(now)))
 
     def find_obstacle(self, now: Capacity, more: int) -> str:
-        """Why `more` bytes may not be provisioned in addition; "" if they may."""
+        """Why `more` bytes may not be provisioned in addition; "" if they may, or if they are none, also in a pool below its reserve."""
+        if more <= 0:
+            return ""
         ratio = self.max_over_subscription_ratio
         if more > self._promisable(now):
             return (
@@ -84,7 +86,9 @@ def _gib(size: float) -> str:
 
 
 class Directory:
-    """One pool."""
+    """One pool. `allocates`: its file system can allocate the space of thick volumes."""
+
+    allocates = True
 
     def __init__(self, name: str, path: str, limits: Limits) -> None:
         self.name = name
@@ -122,6 +126,11 @@ class Directory:
             with _full_disk_ignored():  # the next start then checks the records again
                 memory.remember(place, id)
         self.prepare(id)
+
+    @property
+    def id(self) -> str:
+        """The id of the pool, which no other directory has."""
+        return self._id
 
     def find_id(self) -> str | None:
         """The id of the pool in this directory: "" if it has none, None if there is no pool."""
@@ -272,9 +281,13 @@ class Directory:
             os.fsync(fd)
 
     def rename(self, name: str, new_name: str) -> None:
-        """Raises FileExistsError."""
+        """Also completes an interrupted renaming, which leaves both names. Raises FileExistsError: another file has the new name."""
         with self._changing():
-            self._name(self.file(name), new_name)
+            try:
+                self._name(self.file(name), new_name)
+            except FileExistsError:
+                if not Path(self.file(name)).samefile(self.file(new_name)):
+                    raise
             with contextlib.suppress(FileNotFoundError):
                 Path(self.file(name)).unlink()
         self.sync()

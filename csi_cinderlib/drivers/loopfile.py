@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from cinder import exception, interface, objects
 from cinder.volume import driver, volume_utils
 from oslo_config import cfg
 
-from csi_cinderlib.drivers import sparse
+from csi_cinderlib.drivers import allocation, group_copies, pool_report, sparse
 from csi_cinderlib.drivers.directories import Directory, Limits
+from csi_cinderlib.drivers.existing_files import ExistingFiles, geometry, own_name, pool_name
 from csi_cinderlib.drivers.identities import Memory
 from csi_cinderlib.drivers.looking import LookedAt, real_state
 from csi_cinderlib.drivers.loopfile_options import OPTIONS, parse_directories
@@ -31,7 +32,7 @@ from csi_cinderlib.model.size import BYTES_PER_GIB
 
 
 @interface.volumedriver
-class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has no types
+class LoopFileDriver(ExistingFiles, driver.VolumeDriver):  # type: ignore[misc]  # Cinder has no types
     """Volumes as sparse files in one or more directories, each directory a pool."""
 
     VERSION = "1.0.0"
@@ -63,6 +64,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         for pool in self._pools.values():
             with in_words(f"cannot use the directory {pool.path}"):
                 pool.identify(memory, f"{self.host}#{pool.name}", functools.partial(self._recorded, pool))
+                pool.allocates = isinstance(pool, LookedAt) or allocation.is_supported(pool)
 
     def _recorded(self, pool: Directory) -> list[str]:
         """The files of the volumes and snapshots recorded in the pool."""
@@ -70,24 +72,27 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         volumes = objects.VolumeList.get_all_by_host(context, self.host)
         found = [*volumes, *objects.SnapshotList.get_by_host(context, self.host)]
         whole = [item for item in found if item.status in ("available", "in-use")]
-        return [pool.file(item.name) for item in whole if _pool_name(item) == pool.name]
+        return [pool.file(item.name) for item in whole if pool_name(item) == pool.name]
 
     # Volumes
 
-    def create_volume(self, volume: Any) -> None:
-        """Create a sparse file of the volume's size."""
+    def create_volume(self, volume: Any) -> dict[str, str]:
+        """Create a file of the volume's size, sparse unless the volume is thick."""
         pool = self._assigned_pool(volume)
         with in_words(f"cannot create {volume.name} in pool {pool.name!r}"), pool.incomplete(volume.name) as file:
             os.ftruncate(file[0], volume.size * BYTES_PER_GIB)
+            if allocation.is_thick(volume.volume_type):
+                allocation.allocate(pool, file[0])
             pool.publish(file, volume.name)
+        return geometry(self.configuration.loopfile_block_size)
 
-    def create_volume_from_snapshot(self, volume: Any, snapshot: Any) -> None:
-        self._copy(
-            snapshot.name, self._find_snapshot_pool(snapshot), volume.name, self._assigned_pool(volume), volume.size
-        )
+    def create_volume_from_snapshot(self, volume: Any, snapshot: Any) -> dict[str, str]:
+        self._copy_to_volume(snapshot.name, self._find_snapshot_pool(snapshot), volume)
+        return geometry(_sector_size(snapshot.volume))
 
-    def create_cloned_volume(self, volume: Any, src_vref: Any) -> None:
-        self._copy(src_vref.name, self._find_pool(src_vref), volume.name, self._assigned_pool(volume), volume.size)
+    def create_cloned_volume(self, volume: Any, src_vref: Any) -> dict[str, str]:
+        self._copy_to_volume(src_vref.name, self._find_pool(src_vref), volume)
+        return geometry(_sector_size(src_vref))
 
     def delete_volume(self, volume: Any) -> None:
         """Raises VolumeNotFound if all pools are available and do not contain the volume."""
@@ -99,6 +104,8 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         """Also works on attached volumes: the node refreshes its loop device."""
         pool = self._find_pool(volume)
         with in_words(f"cannot extend {volume.name} in pool {pool.name!r}"):
+            if allocation.is_thick(volume.volume_type):  # first, so that an interrupted extension leaves no thin part
+                allocation.fill(pool, volume.name, size=new_size * BYTES_PER_GIB)
             pool.resize(volume.name, new_size * BYTES_PER_GIB)
 
     def local_path(self, volume: Any) -> str:
@@ -118,7 +125,15 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
             raise exception.SnapshotNotFound(snapshot_id=snapshot.id)
 
     def revert_to_snapshot(self, context: Any, volume: Any, snapshot: Any) -> None:
-        """The volume keeps its size. A new file replaces the old one, so the volume must not be attached on this host."""
+        """The volume keeps its size. A new file replaces the old one, so the volume must not be attached on this host.
+
+        Raises:
+            InvalidVolume: it is attached, or is not managed: the file of another owner is not replaced.
+        """
+        if own_name(volume):
+            raise exception.InvalidVolume(
+                reason=f"{volume.name} is used without managing it, so its file is not replaced"
+            )
         pool, origin = self._find_pool(volume), self._find_snapshot_pool(snapshot)
         failure = f"cannot revert {volume.name} to {snapshot.name}"
         with in_words(failure), pool.incomplete(volume.name) as file:
@@ -126,6 +141,8 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
             if device := devices.find_attached(path):
                 raise exception.InvalidVolume(reason=f"{failure}: {path} is still attached to {device} on this host")
             sparse.clone_path(origin.file(snapshot.name), file[0], Path(path).stat().st_size)
+            if allocation.is_thick(volume.volume_type):
+                allocation.allocate(pool, file[0])
             pool.replace(file, volume.name)
 
     # Groups: a snapshot of a group shows all its volumes at one point in time
@@ -153,41 +170,26 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
         snapshots: Sequence[Any] | None = None,
         source_group: Any = None,
         source_vols: Sequence[Any] | None = None,
-    ) -> tuple[None, None]:
+    ) -> tuple[None, list[dict[str, str]]]:
+        updates = []
         with contextlib.ExitStack() as undo:
             for volume, source in zip(volumes, snapshots or source_vols or (), strict=True):
                 make = self.create_volume_from_snapshot if snapshots else self.create_cloned_volume
-                make(volume, source)
+                updates.append({"id": volume.id, "status": "available", **make(volume, source)})
                 undo.callback(self.delete_volume, volume)
             undo.pop_all()
-        return None, None
+        return None, updates
 
     def create_group_snapshot(self, context: Any, group_snapshot: Any, snapshots: Sequence[Any]) -> tuple[Any, Any]:
-        pools = [self._find_pool(snapshot.volume) for snapshot in snapshots]
-        sources = [pool.file(snapshot.volume.name) for pool, snapshot in zip(pools, snapshots, strict=True)]
-        failure = f"cannot take the group snapshot {group_snapshot.id}"
-        with in_words(failure), contextlib.ExitStack() as cleanup:
-            for pool, snapshot in zip(pools, snapshots, strict=True):
-                pool.check_room(snapshot.volume_size * BYTES_PER_GIB)
-            files = [
-                cleanup.enter_context(pool.incomplete(snapshot.name))
-                for pool, snapshot in zip(pools, snapshots, strict=True)
-            ]
-
-            def copy_all() -> None:
-                for source, (target, _), snapshot in zip(sources, files, snapshots, strict=True):
-                    sparse.clone_path(source, target, _snapshot_gib(snapshot, source) * BYTES_PER_GIB)
-
-            if not sparse.undisturbed(sources, copy_all):
-                raise exception.InvalidVolume(
-                    reason=f"{failure}: the volumes are written to continuously; pause the writers"
-                )
-            with contextlib.ExitStack() as undo:
-                for pool, snapshot, file in zip(pools, snapshots, files, strict=True):
-                    pool.publish(file, snapshot.name)
-                    undo.callback(pool.remove, snapshot.name)
-                undo.pop_all()
+        copies = [self._group_copy(snapshot) for snapshot in snapshots]
+        group_copies.take(copies, f"cannot take the group snapshot {group_snapshot.id}")
         return {"status": "available"}, [{"id": snapshot.id, "status": "available"} for snapshot in snapshots]
+
+    def _group_copy(self, snapshot: Any) -> group_copies.Copy:
+        pool = self._find_pool(snapshot.volume)
+        source = pool.file(snapshot.volume.name)
+        room, size = snapshot.volume_size * BYTES_PER_GIB, _snapshot_gib(snapshot, source) * BYTES_PER_GIB
+        return group_copies.Copy(pool, source, snapshot.name, room, size)
 
     def delete_group_snapshot(self, context: Any, group_snapshot: Any, snapshots: Sequence[Any]) -> tuple[Any, Any]:
         for snapshot in snapshots:
@@ -214,84 +216,46 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
 
     def initialize_connection(self, volume: Any, connector: Mapping[str, Any], **kwargs: Any) -> dict[str, Any]:
         """The file's path, for a node with the directory mounted at the same path."""
-        return self._connection(self._find_pool(volume).file(volume.name), "rw")
+        return _connection(volume, self._find_pool(volume).file(volume.name), "rw")
 
     def initialize_connection_snapshot(
         self, snapshot: Any, connector: Mapping[str, Any], **kwargs: Any
     ) -> dict[str, Any]:
-        return self._connection(self._find_snapshot_pool(snapshot).file(snapshot.name), "ro")
-
-    def _connection(self, path: str, access_mode: str) -> dict[str, Any]:
-        data = {
-            "device_path": path,
-            "path": path,
-            "block_size": self.configuration.loopfile_block_size,
-            "access_mode": access_mode,
-            "discard": True,
-        }
-        return {"driver_volume_type": "local", "data": data}
-
-    # Existing files
-
-    def manage_existing(self, volume: Any, existing_ref: Mapping[str, str]) -> None:
-        """Rename the file to the volume's name and extend it to whole GiB."""
-        pool, name = self._existing(volume, existing_ref)
-        volume_utils.check_already_managed_volume(name)
-        with in_words(f"cannot manage {name} in pool {pool.name!r}"):
-            pool.resize(name, _whole_gib(pool.file(name)) * BYTES_PER_GIB)
-            if name != volume.name:
-                pool.rename(name, volume.name)
-
-    def manage_existing_get_size(self, volume: Any, existing_ref: Mapping[str, str]) -> int:
-        pool, name = self._existing(volume, existing_ref)
-        return _whole_gib(pool.file(name))
-
-    def _existing(self, volume: Any, existing_ref: Mapping[str, str]) -> tuple[Directory, str]:
-        pool, name = self._assigned_pool(volume), existing_ref.get("source-name", "")
-        if not name or "/" in name or name.startswith("."):
-            reason = "source-name must be the name of a file in the pool's directory"
-        elif not sparse.is_plain_file(pool.file(name)):
-            reason = f"{pool.file(name)} is not a regular file"
-        else:
-            return pool, name
-        raise exception.ManageExistingInvalidReference(existing_ref=existing_ref, reason=reason)
-
-    def get_manageable_volumes(
-        self,
-        cinder_volumes: Iterable[Any],
-        marker: Any,
-        limit: int,
-        offset: int,
-        sort_keys: list[str],
-        sort_dirs: list[str],
-    ) -> list[Any]:
-        ids = {volume.name: volume.id for volume in cinder_volumes}
-        snapshots = cfg.CONF.snapshot_name_template.partition("%")[0]
-        entries = [
-            {
-                "reference": {"source-name": name},
-                "size": -(-size // BYTES_PER_GIB),
-                "safe_to_manage": name not in ids,
-                "reason_not_safe": "already managed" if name in ids else None,
-                "cinder_id": ids.get(name),
-                "extra_info": f"pool {pool.name}",
-            }
-            for pool in self._pools.values()
-            for name, size in pool.files()
-            if not name.startswith(snapshots)
-        ]
-        return list(volume_utils.paginate_entries_list(entries, marker, limit, offset, sort_keys, sort_dirs))
+        return _connection(snapshot.volume, self._find_snapshot_pool(snapshot).file(snapshot.name), "ro")
 
     # Other methods of Cinder's interface
 
     def retype(self, context: Any, volume: Any, new_type: Any, diff: Any, host: Mapping[str, Any]) -> tuple[bool, None]:
-        """The volume type does not affect the file, so any retype within the pool succeeds."""
-        return host["host"] == volume.host, None
+        """Make a thin volume thick, or a thick one thin, within its pool.
+
+        Space is allocated while the volume is in use. It is released only while the volume is not in use, since a node may be
+        writing to it; later, the file system on the volume releases space when it discards unused blocks. A file that is not managed may
+        be in use by another program.
+        """
+        old, new = diff["extra_specs"].get(allocation.SPEC, (None, None))
+        if host["host"] != volume.host:
+            return False, None
+        pool = self._find_pool(volume)
+        if new == allocation.THICK and not pool.allocates:
+            return False, None
+        with in_words(f"cannot change {volume.name} in pool {pool.name!r} from {old or 'thin'} to {new or 'thin'}"):
+            file = pool.file(volume.name)
+            in_use = bool(own_name(volume) or volume.volume_attachment or devices.find_attached(file))
+            if new == allocation.THICK:
+                allocation.make_thick(pool, volume.name, in_use=in_use)
+            elif not in_use:
+                allocation.release(pool, volume.name)
+        return True, None
 
     def get_pool(self, volume: Any) -> str:
         return self._find_pool(volume).name
 
     def _update_volume_stats(self) -> None:
+        common = {
+            "logical_block_size": self.configuration.loopfile_block_size,
+            "filter_function": self.get_filter_function(),
+            "goodness_function": self.get_goodness_function(),
+        }
         self._stats = {
             "volume_backend_name": self.configuration.safe_get("volume_backend_name") or type(self).__name__,
             "vendor_name": self.VENDOR,
@@ -299,33 +263,18 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
             "storage_protocol": "local",
             "sparse_copy_volume": True,
             "online_extend_support": True,
-            "pools": [self._pool_stats(pool) for pool in self._pools.values()],
-        }
-
-    def _pool_stats(self, pool: Directory) -> dict[str, Any]:
-        with in_words(f"cannot measure pool {pool.name!r}"):
-            now = pool.capacity(count_anew=True)
-        return {
-            "pool_name": pool.name,
-            "total_capacity_gb": now.total / BYTES_PER_GIB,
-            "free_capacity_gb": now.free / BYTES_PER_GIB,
-            "provisioned_capacity_gb": now.provisioned / BYTES_PER_GIB,
-            "largest_volume_gb": pool.limits.largest(now) / BYTES_PER_GIB,
-            "reserved_percentage": pool.limits.reserved_percentage,
-            "max_over_subscription_ratio": pool.limits.max_over_subscription_ratio,
-            "thin_provisioning_support": True,
-            "thick_provisioning_support": False,
-            "logical_block_size": self.configuration.loopfile_block_size,
-            "multiattach": True,
-            "QoS_support": False,
-            "consistent_group_snapshot_enabled": True,
-            "filter_function": self.get_filter_function(),
-            "goodness_function": self.get_goodness_function(),
+            "pools": [pool_report.report(pool, common) for pool in self._pools.values()],
         }
 
     # Files and pools
 
-    def _copy(self, name: str, origin: Directory, new_name: str, pool: Directory, size: int) -> None:
+    def _copy_to_volume(self, name: str, origin: Directory, volume: Any) -> None:
+        thick = allocation.is_thick(volume.volume_type)
+        self._copy(name, origin, volume.name, self._assigned_pool(volume), volume.size, thick=thick)
+
+    def _copy(
+        self, name: str, origin: Directory, new_name: str, pool: Directory, size: int, *, thick: bool = False
+    ) -> None:
         """Copy a file to a new one of `size` GiB."""
         failure, source = f"cannot copy {name} to {new_name} in pool {pool.name!r}", origin.file(name)
         with in_words(failure):
@@ -339,6 +288,10 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
                         reason=f"{failure}: the source is written to continuously, and {pool.path} has no reflink support "
                         "(XFS, btrfs); pause the writers or detach the volume"
                     )
+                if thick:
+                    allocation.allocate(pool, file[0])
+                else:
+                    allocation.trim(file[0])
                 pool.publish(file, new_name)
 
     def _remove(self, name: str) -> bool:
@@ -354,7 +307,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
 
     def _assigned_pool(self, volume: Any) -> Directory:
         """The pool that the scheduler chose."""
-        name = _pool_name(volume)
+        name = pool_name(volume)
         if name in self._pools:
             return self._pools[name]
         if not name or len(self._pools) == 1:
@@ -363,7 +316,7 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
 
     def _check_configured(self, volume: Any, name: str) -> None:
         """Raise if the recorded pool is not configured: the object may still exist there."""
-        pool = _pool_name(volume)
+        pool = pool_name(volume)
         if pool and pool not in self._pools:
             raise exception.VolumeBackendAPIException(
                 data=f"cannot delete {name}: its pool {pool!r} is not configured; add it to loopfile_directories"
@@ -371,18 +324,33 @@ class LoopFileDriver(driver.VolumeDriver):  # type: ignore[misc]  # Cinder has n
 
     def _find_pool(self, volume: Any) -> Directory:
         """The pool that contains the volume."""
-        return self._holder(volume.name) or _missing(exception.VolumeNotFound(volume_id=volume.id))
+        return self._holder(volume, volume) or _missing(exception.VolumeNotFound(volume_id=volume.id))
 
     def _find_snapshot_pool(self, snapshot: Any) -> Directory:
-        return self._holder(snapshot.name) or _missing(exception.SnapshotNotFound(snapshot_id=snapshot.id))
+        return self._holder(snapshot, snapshot.volume) or _missing(exception.SnapshotNotFound(snapshot_id=snapshot.id))
 
-    def _holder(self, name: str) -> Directory | None:
-        with in_words(f"cannot look up {name}"):
-            return next((pool for pool in self._pools.values() if pool.holds(name)), None)
+    def _holder(self, item: Any, volume: Any) -> Directory | None:
+        """The recorded pool first. The name of a static import is unique only in the pool of the import."""
+        own, pools = pool_name(volume), self._pools.values()
+        found = [self._pool_of(item)] if own_name(item) else sorted(pools, key=lambda pool: pool.name != own)
+        with in_words(f"cannot look up {item.name}"):
+            return next((pool for pool in found if pool.holds(item.name)), None)
 
 
-def _pool_name(volume: Any) -> str:
-    return (volume_utils.extract_host(volume.host, level="pool") or "") if volume.host else ""
+def _connection(volume: Any, path: str, access_mode: str) -> dict[str, Any]:
+    data = {
+        "device_path": path,
+        "path": path,
+        "block_size": _sector_size(volume),
+        "access_mode": access_mode,
+        "discard": True,
+    }
+    return {"driver_volume_type": "local", "data": data}
+
+
+def _sector_size(volume: Any) -> int:
+    """Fixed when the volume is created or imported; a change of the option must not move the partitions of existing volumes."""
+    return int(volume.provider_geometry or devices.BLOCK_SIZE)
 
 
 def _missing(error: Exception) -> Directory:

@@ -13,6 +13,10 @@ from csi_cinderlib.errors import HostError
 from csi_cinderlib.host.reserve import is_full
 
 
+class PoolFull(exception.VolumeBackendAPIException):  # type: ignore[misc]  # Cinder has no types
+    """The pool lacks the space."""
+
+
 @contextlib.contextmanager
 def in_words(failure: str) -> Iterator[None]:
     """Raise file errors as Cinder's exception, with the text `failure: cause`.
@@ -22,9 +26,12 @@ def in_words(failure: str) -> Iterator[None]:
     """
     try:
         yield
-    except (NoRoom, WrongPool, HostError) as error:
+    except NoRoom as error:
+        raise PoolFull(data=f"{failure}: {error}") from error
+    except (WrongPool, HostError) as error:
         raise exception.VolumeBackendAPIException(data=f"{failure}: {error}") from error
     except OSError as error:
         about = f" of {error.filename}" if error.filename else ""
-        reason = f"no space left in the file system{about}" if is_full(error) else error.strerror
-        raise exception.VolumeBackendAPIException(data=f"{failure}: {reason}") from error
+        if is_full(error):
+            raise PoolFull(data=f"{failure}: no space left in the file system{about}") from error
+        raise exception.VolumeBackendAPIException(data=f"{failure}: {error.strerror}") from error

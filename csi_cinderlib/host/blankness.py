@@ -15,8 +15,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from csi_cinderlib.errors import HostError
-from csi_cinderlib.host import devices, kernel, loopctl
+from csi_cinderlib.host import devices, kernel, loopctl, unfinished
+from csi_cinderlib.host.disposable import Disposable
 from csi_cinderlib.host.reading import open_direct, read
+from csi_cinderlib.host.signatures import SPAN, TAIL
 
 BLOCK = 4096
 ENDS = 16 * 1024 * 1024
@@ -49,35 +51,62 @@ def nonzero(device: str) -> Iterator[Range]:
             yield from _nonzero_places(device)
 
 
-def erase(device: str) -> None:
-    """Erase a device without user data, which holds only the remains of an interrupted mkfs.
+def erase(proof: Disposable) -> None:
+    """Erase a device with the mark of a creation that has not ended (`unfinished`), except the mark.
 
     The whole device is unmapped if it supports that. Otherwise the ranges that `is_blank` finds are overwritten.
 
     Raises:
         HostError: the device is in use (O_EXCL), or writing failed.
     """
+    device = proof.device
     with kernel.named(f"cannot erase {device}"), kernel.opened(device, os.O_RDWR | os.O_EXCL) as fd:
         size = devices.open_size(fd, device)
-        if not _punch(fd, size):
-            for offset, length in list(nonzero(device)):
-                _write_zeros(fd, offset, length)
-        for offset, length in ((0, min(_MIB, size)), (size - min(_MIB, size), min(_MIB, size))):
-            _write_zeros(fd, offset, length)
+        spared = unfinished.place(size)
+        parts = ((0, size),) if spared is None else ((0, spared), (spared + unfinished.LENGTH, size))
+        ends = ((0, min(_MIB, size)), (size - min(_MIB, size), size))
+        for start, end in parts:
+            if not _punch(fd, start, end):
+                for offset, length in list(nonzero(device)):
+                    _zero_within(fd, (offset, offset + length), (start, end))
+            for at in ends:
+                _zero_within(fd, at, (start, end))
         os.fsync(fd)
 
 
-def _punch(fd: int, size: int) -> bool:
-    """Unmap a whole block device so that it reads as zeros. False if the device does not guarantee that."""
-    length = size // BLOCK * BLOCK
+def clear_ends(mapped: str) -> None:
+    """Zero the ends, in which formats are recognised, of a device that was just mapped with a new header (`luks.open`).
+
+    It reads as random data, in which a short magic number would be found once in some ten thousand devices.
+
+    Raises:
+        HostError: the device is in use (O_EXCL), or writing failed.
+    """
+    with kernel.named(f"cannot clear {mapped}"), kernel.opened(mapped, os.O_RDWR | os.O_EXCL) as fd:
+        size = devices.open_size(fd, mapped)
+        head, tail = min(SPAN, size), min(TAIL, size)
+        _write_zeros(fd, 0, head)
+        _write_zeros(fd, size - tail, tail)
+        os.fsync(fd)
+
+
+def _punch(fd: int, start: int, end: int) -> bool:
+    """Unmap a part of a block device so that it reads as zeros. False if the device does not guarantee that."""
+    length = (end - start) // BLOCK * BLOCK
     try:
-        kernel.call("fallocate", fd, _FALLOC_FL_PUNCH_HOLE | _FALLOC_FL_KEEP_SIZE, 0, length)
+        kernel.call("fallocate", fd, _FALLOC_FL_PUNCH_HOLE | _FALLOC_FL_KEEP_SIZE, start, length)
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENODEV):
             raise
         return False
-    _write_zeros(fd, length, size - length)
+    _write_zeros(fd, start + length, end - start - length)
     return True
+
+
+def _zero_within(fd: int, wanted: tuple[int, int], part: tuple[int, int]) -> None:
+    """Write zeros where both ranges of start and end overlap."""
+    start, end = max(wanted[0], part[0]), min(wanted[1], part[1])
+    _write_zeros(fd, start, max(0, end - start))
 
 
 def _write_zeros(fd: int, offset: int, length: int) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from csi_cinderlib.errors import HostError
+from csi_cinderlib.host import kernel
 from csi_cinderlib.model.records import EMPTY
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -23,6 +24,7 @@ _KILL_GRACE = 2.0
 PACKAGES = {
     "fallocate": "util-linux",
     "btrfs": "btrfs-progs",
+    "cryptsetup": "cryptsetup-bin",
     "e2fsck": "e2fsprogs",
     "e2undo": "e2fsprogs",
     "iscsiadm": "open-iscsi",
@@ -88,15 +90,16 @@ def run(
     shown = shlex.join(argv)
     try:
         # No preexec_fn, user or group: they make Python use fork instead of vfork, which is ten times slower in a large process.
-        process = subprocess.Popen(
-            [tool, *argv[1:]],
-            stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            pass_fds=files,
-            env={**os.environ, "LC_ALL": "C", **environment},
-        )
+        with kernel.starting_a_child():
+            process = subprocess.Popen(
+                [tool, *argv[1:]],
+                stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                pass_fds=files,
+                env={**os.environ, "LC_ALL": "C", **environment},
+            )
     except OSError as error:
         raise HostError(f"cannot start {shown}: {error.strerror}") from error
     try:

@@ -45,9 +45,7 @@ DETACH_SECONDS = 10.0
 CLAIM_SECONDS = 2.0
 """Time for other copies of an unmounted file system to go: a starting container briefly holds a copy of all mounts."""
 _ATTEMPTS = 100
-_GONE = (errno.ENXIO, errno.ENOENT)
-"""The device was detached or removed after it was found."""
-
+_GONE = (errno.ENXIO, errno.ENOENT)  # the device was detached or removed after it was found
 _BLKROSET = 0x125D
 _BLKFLSBUF = 0x1261
 _BLKSSZGET = 0x1268
@@ -210,7 +208,7 @@ def attach_file(
     Args:
         read_only: an existing writable device of a file is returned nevertheless.
         direct_io: bypass the page cache of the file if its file system supports that.
-        block_size: logical block size; 512 is used if the file's size is not a multiple of it.
+        block_size: logical block size; 512 if the file's size is not a multiple of it. Content, which a user may write, never decides.
         file: the expected file at the path, which contains no symbolic link. Another file is refused.
 
     Raises:
@@ -281,6 +279,8 @@ def _configure_free(file: int, path: str, *, read_only: bool, direct_io: bool, b
         number = loopctl.free_number()
         try:
             with kernel.opened(loopctl.node(number), os.O_RDONLY if read_only else os.O_RDWR) as fd:
+                if loopctl.status(fd) is not None:
+                    continue  # taken meanwhile; a call of `configure` would claim it, so that its mount fails (EBUSY)
                 loopctl.configure(fd, file, path, read_only=read_only, direct_io=direct_io, block_size=block_size)
                 _set_read_only(fd, False)  # possibly set for an earlier file; does not undo `read_only`
                 if direct_io:
@@ -318,7 +318,6 @@ def detach_file(device: str, *, expected: str, file: str = "", flush: bool = Tru
     Raises:
         HostError: the device is mounted, claimed by another device, or open, or the flush failed; it stays attached.
     """
-    # Checked before the exclusive open, which fails for a device in use by another volume, and again after it.
     is_right = _is_still(device, expected) or identities.shows(device, file)
     return is_right and _detach(device, lambda status: _has_identity(status, expected), file=file, flush=flush)
 

@@ -63,6 +63,30 @@ def ioctl(fd: int, request: int, argument: int | bytearray = 0) -> int:
     return fcntl.ioctl(fd, request, argument)
 
 
+_starting: set[object] = set()
+"""One entry for each child process that is being started."""
+os.register_at_fork(after_in_child=_starting.clear)
+_STARTING_SECONDS = 5.0
+
+
+@contextmanager
+def starting_a_child() -> Iterator[None]:
+    """The start of a child process. Until it executes its program, it has copies of all open files, which keep a device in use."""
+    child = object()
+    _starting.add(child)
+    try:
+        yield
+    finally:
+        _starting.discard(child)
+
+
+def _await_children() -> None:
+    """Wait for the children that may have a copy of a file that was just closed. No lock: a start may hang, and must not stop others."""
+    before, deadline = _starting.copy(), time.monotonic() + _STARTING_SECONDS
+    while not before.isdisjoint(_starting) and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
 @contextmanager
 def opened(path: str, flags: int, *, patience: float = 0.0, mode: int = 0o600) -> Iterator[int]:
     """Open `path` and close it afterwards. Raises OSError.
@@ -76,6 +100,8 @@ def opened(path: str, flags: int, *, patience: float = 0.0, mode: int = 0o600) -
         yield fd
     finally:
         os.close(fd)
+        if flags & os.O_EXCL:  # a device is free afterwards
+            _await_children()
 
 
 def _open(path: str, flags: int, deadline: float, mode: int) -> int:

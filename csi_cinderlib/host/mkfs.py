@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from csi_cinderlib.errors import HostError, UnsafeToFormat
-from csi_cinderlib.host import commands, devices, libblkid, mkfsoptions
-from csi_cinderlib.host.signatures import FILE_SYSTEM_SPAN, Signature, probe, probe_ends
-from csi_cinderlib.pages import REFUSAL_PAGE
+from csi_cinderlib.errors import HostError
+from csi_cinderlib.host import commands, devices, disposable, mkfsoptions
+from csi_cinderlib.host.disposable import Disposable
+from csi_cinderlib.host.signatures import FILE_SYSTEM_SPAN, Signature, probe
 
 MKFS_SECONDS = 1800.0
 
@@ -18,7 +18,7 @@ MKFS_SECONDS = 1800.0
 class Creation:
     """A mkfs that may start now. `plan` makes it, so that no device is formatted without the last check."""
 
-    device: str
+    proof: Disposable
     fs_type: str
     argv: tuple[str, ...]
     options: tuple[str, ...]
@@ -29,15 +29,16 @@ class Creation:
         Raises:
             HostError: mkfs failed; the device may contain a part of a file system.
         """
-        output = commands.run([*self.argv, self.device], timeout=MKFS_SECONDS, ok=range(256))
+        device = self.proof.device
+        output = commands.run([*self.argv, device], timeout=MKFS_SECONDS, ok=range(256))
         if output.code:
             asked = f" with the StorageClass's mkfsOptions {shlex.join(self.options)!r}" if self.options else ""
-            sectors = f" (sectors of {devices.logical_block_size(self.device)} bytes)" if self.options else ""
-            raise HostError(f"{self.argv[0]}{asked} on {self.device}{sectors} failed: {mkfsoptions.complaint(output)}")
-        created = probe(self.device, span=FILE_SYSTEM_SPAN)
+            sectors = f" (sectors of {devices.logical_block_size(device)} bytes)" if self.options else ""
+            raise HostError(f"{self.argv[0]}{asked} on {device}{sectors} failed: {mkfsoptions.complaint(output)}")
+        created = probe(device, span=FILE_SYSTEM_SPAN)
         if created is None or created.name != self.fs_type:
             name = created.name if created else "no known file system"
-            raise HostError(f"{self.argv[0]} succeeded, but {self.device} contains {name}, not {self.fs_type}")
+            raise HostError(f"{self.argv[0]} succeeded, but {device} contains {name}, not {self.fs_type}")
         return created
 
 
@@ -57,20 +58,4 @@ def plan(device: str, fs_type: str, options: Sequence[str] = ()) -> Creation:
     """
     argv = mkfsoptions.command(fs_type, options)
     commands.find_tool(argv[0])
-    if content := known_content(device):
-        raise UnsafeToFormat(f"{device} contains {content}; it was not formatted. See {REFUSAL_PAGE}")
-    return Creation(device, fs_type, tuple(argv), tuple(options))
-
-
-def known_content(device: str) -> str:
-    """What the device contains, according to our table or to libblkid; "" if neither recognises anything.
-
-    Raises:
-        HostError: the device cannot be read.
-    """
-    ends = probe_ends(device)
-    if found := ends.signature:
-        return f"{found.name} ({found.kind})"
-    # A second check. libblkid reads only the two ends, so it is skipped if they are zero: it costs half as much as mkfs.
-    known = "" if ends.zero else libblkid.known_as(device)
-    return known and f"{known}, according to libblkid"
+    return Creation(disposable.of_empty(device), fs_type, tuple(argv), tuple(options))

@@ -15,7 +15,7 @@ from csi_cinderlib.inspection.observed import HostView, Observed
 from csi_cinderlib.inspection.rows import age, array_name, node_name
 from csi_cinderlib.lifecycle.ledger import GRACE
 from csi_cinderlib.model import times
-from csi_cinderlib.model.records import Attachment, Status
+from csi_cinderlib.model.records import FOREIGN, Attachment, Status
 from csi_cinderlib.pages import ERRORS_PAGE, ORPHAN_PAGE
 
 LONG = timedelta(minutes=5)
@@ -179,6 +179,19 @@ def _volume(seen: Observed) -> Iterator[Diagnosis]:
             f"Volume {record.id} has been in status creating for {since}{_because(record.message)}.",
             f"Wait: the creation is undone after {int(GRACE.total_seconds() // 60)} minutes unless the call is repeated.",
             waiting=True,
+        )
+    elif record.status in (Status.IMPORTING, Status.UNMANAGING):
+        name = record.imported.name if record.imported else array_name(record)
+        yield Diagnosis(
+            "import-unfinished",
+            f"The import of volume {record.id} was not finished or is being undone{_because(record.message)}.",
+            f"Repeat it with `csi-cinderlib import-volume {record.backend} {name}`, or add --undo to give the volume up.",
+        )
+    elif record.status in FOREIGN:
+        yield Diagnosis(
+            "adoption-unfinished",
+            f"Volume {record.id} is {record.status}: its adoption from OpenStack Cinder, or its return, was not finished.",
+            "Repeat `csi-cinderlib adopt cinder` with its plan and --apply or --rollback.",
         )
     elif record.status is Status.DELETING:
         yield Diagnosis(

@@ -17,7 +17,7 @@ from csi_cinderlib.brick import scsi
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import kernel, mounts, mounttable
 from csi_cinderlib.inspection.observed import HostView, Mounted
-from csi_cinderlib.node import durable_files, health, stage_record
+from csi_cinderlib.node import durable_files, encryption, health, stage_record
 from csi_cinderlib.node.amendments import Amendments
 from csi_cinderlib.node.stage_record import StageRecord
 
@@ -85,11 +85,12 @@ def _looked_at(view: HostView, record: StageRecord) -> HostView:
 def _with_device(view: HostView, record: StageRecord) -> HostView:
     problem, paths, errors = "", {}, ""
     if record.device is not None:
-        problem = health.device_problem(record.device)
+        problem = health.device_problem(record.device) or encryption.problem(record)
         with suppress(HostError):
             paths = {disk.name: disk.state for disk in scsi.disks(record.device.path)}
         with suppress(HostError):
-            errors = health.errors_noted(record.device.path) if record.fs_type.startswith("ext") else ""
+            if record.content and record.fs_type.startswith("ext"):
+                errors = health.errors_noted(record.content.path)
     return replace(view, problem=problem, paths=paths, errors=errors, mounts=tuple(_mounts(record)))
 
 

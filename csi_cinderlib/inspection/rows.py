@@ -30,6 +30,8 @@ def age(created_at: str, now: datetime) -> str:
 
 def array_name(record: Volume | Snapshot) -> str:
     """Name of the object on the back end, unless the driver's options set another template."""
+    if record.imported and (record.imported.static or record.status is Status.IMPORTING):
+        return record.imported.name
     kind = "volume" if isinstance(record, Volume) else "snapshot"
     return f"{kind}-{record.fields.get('_name_id') or record.fields.get('name_id') or record.id}"
 

@@ -15,12 +15,13 @@ from csi_cinderlib.errors import (
     OperationPending,
     StaleRecord,
 )
-from csi_cinderlib.lifecycle import lookup, reverts
+from csi_cinderlib.lifecycle import lookup, modifications, reverts
 from csi_cinderlib.lifecycle.ledger import UNFINISHED, Ledger
 from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.model.making import replace
-from csi_cinderlib.model.records import Attachment, Status, Volume
+from csi_cinderlib.model.records import FOREIGN, Attachment, Status, Volume
 from csi_cinderlib.observe import logs
+from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.optimistic import change
 
 Check = Callable[[Sequence[Attachment]], None]
@@ -30,6 +31,26 @@ _log = logs.logger(__name__)
 
 def any_number(_others: Sequence[Attachment]) -> None:
     """Accept any number of attachments."""
+
+
+def note_raw_use(store: Store, volume_id: str) -> None:
+    """Store that the volume is used as a raw device, so that no node formats it: for a writable connection that `connect` has not made. Does
+    nothing for a volume that nodes do not format anyway, or that is not known.
+    """
+    with contextlib.suppress(NotFound):
+        volume = store.get(Volume, volume_id)
+        if volume.blank or (volume.began_empty and not volume.raw):
+            change(store, volume, lambda current: _given_out(current, raw=True))
+
+
+def _given_out(volume: Volume, *, raw: bool) -> Volume:
+    """Without the "never formatted" mark. Raises if another program owns the record: nothing changes it."""
+    if volume.status in FOREIGN:
+        lookup.check_whole(volume)  # refuses it
+    empty = volume.began_empty or volume.blank  # records of earlier versions have the mark only
+    return replace(
+        volume, began_empty=empty, blank=False, mark_void=volume.mark_void or not volume.blank, raw=volume.raw or raw
+    )
 
 
 class Attachments:
@@ -89,9 +110,8 @@ class Attachments:
         def take(current: Volume) -> Volume:
             nonlocal was_there
             was_there = current.blank
-            void = current.mark_void or not was_there
-            empty = current.began_empty or was_there  # records of earlier versions have the mark only
-            return replace(current, began_empty=empty, blank=False, mark_void=void, raw=current.raw or attachment.block)
+            # Users cannot reach the header of an encrypted volume, except by asking for its ciphertext.
+            return _given_out(current, raw=attachment.block and (attachment.ciphertext or not current.encryption))
 
         change(self.store, volume, take)
         return was_there
@@ -103,6 +123,7 @@ class Attachments:
         """
         volume = self.store.get(Volume, record.volume_id)
         lookup.check_whole(volume)
+        modifications.check_attachable(volume)
         if volume.owner and volume.status is Status.AVAILABLE and reverts.is_running(self.ledger, volume):
             raise OperationPending(f"volume {volume.id!r} is being processed by {volume.owner!r} ({volume.message})")
         attachments = self.ledger.attachments(volume.id)
@@ -117,6 +138,7 @@ class Attachments:
         try:
             volume = self._export(volume, record, attachments)
             info = self.driver.initialize_connection(volume, record, attachments)
+            self._end_adoption(volume)
         except DriverError as error:
             self._undo(record, error)
             raise
@@ -135,6 +157,13 @@ class Attachments:
             message = f"connected, but the result could not be stored: {error}"
             self.ledger.give_back(record, Status.ERROR, message, owner=record.owner)
             raise
+
+    def _end_adoption(self, volume: Volume) -> None:
+        """Store that the volume can no longer be returned, before a node gets access: a file system may replay its journal even if it is
+        mounted for reading. A failed attachment changes nothing.
+        """
+        if volume.adoption:
+            change(self.store, volume, lambda current: replace(current, adoption=""))
 
     def _export(self, volume: Volume, record: Attachment, attachments: tuple[Attachment, ...]) -> Volume:
         """Store the export before the node gets access: its removal needs this data."""

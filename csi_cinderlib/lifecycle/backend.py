@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from functools import partial
 
+from csi_cinderlib.backend import secret_values
 from csi_cinderlib.backend.stats import (
     BackendCapabilities,
     BackendStats,
     Candidate,
     DriverTraits,
-    Pool,
     RatedStats,
     capabilities,
-    usable_free,
 )
 from csi_cinderlib.backend.verbs import Driver
 from csi_cinderlib.config.settings import BackendSettings
-from csi_cinderlib.errors import BackendUnavailable, DriverError, InUse, ResourceExhausted, Unsupported
-from csi_cinderlib.lifecycle import reports, reverts
+from csi_cinderlib.errors import BackendUnavailable, DriverError, InUse, Unsupported
+from csi_cinderlib.lifecycle import modifications, reports, reverts
 from csi_cinderlib.lifecycle.attachments import Attachments, Check, any_number
 from csi_cinderlib.lifecycle.groups import GroupSnapshots
+from csi_cinderlib.lifecycle.imports import Imports
+from csi_cinderlib.lifecycle.intake import Intake
 from csi_cinderlib.lifecycle.ledger import Ledger
+from csi_cinderlib.lifecycle.places import Places
 from csi_cinderlib.lifecycle.room import Room
 from csi_cinderlib.lifecycle.snapshots import Snapshots
 from csi_cinderlib.lifecycle.volumes import Volumes
 from csi_cinderlib.model import times
 from csi_cinderlib.model.making import replace
-from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, SourceKind, Status, Volume, VolumeType
+from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Status, Volume, VolumeType
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.observe import logs, redact
 from csi_cinderlib.persistence.api import Store
@@ -70,17 +72,22 @@ class Backend:
         self.settings = settings
         self.name = settings.name
         self.verbs = driver
+        self.intake = Intake(settings.name, paused=settings.paused, drained=settings.drained)
         self._store = store
         self._room = room
         self._types = volume_types
         self._traits: DriverTraits | None = None
         self._starting = threading.Lock()
         self._ledger = Ledger(settings.name, store, owner=owner, clock=clock, is_alive=is_alive)
-        self._reports = reports.Reports(driver, store, seconds=settings.stats_seconds)
+        self._reports = reports.Reports(
+            driver, store, seconds=settings.stats_seconds, pools=lambda: self.settings.pools
+        )
+        self._places = Places(self.name, store, self.stats)
         self._volumes = Volumes(self._ledger, driver, room, self._ready)
         self._snapshots = Snapshots(self._ledger, driver, room, self._ready)
         self._attachments = Attachments(self._ledger, driver, room)
         self._groups = GroupSnapshots(self._ledger, driver, room)
+        self._imports = Imports(self._ledger, driver, room, self._ready)
 
     # --- start and state
 
@@ -103,12 +110,13 @@ class Backend:
         if not self.ready:
             return self.failure
         failure = self._reports.failure
-        return redact.of_backend(failure, self.settings.options) if failure else ""
+        return redact.of_backend(failure, secret_values.of_options(self.settings)) if failure else ""
 
     @property
     def remark(self) -> str:
         """A remark for operators about a ready back end; usually ""."""
-        return ""
+        missing = ", ".join(self._reports.missing_pools)
+        return f"pools: the driver does not report {missing}" if missing else ""
 
     def start(self) -> None:
         """Set up the driver. Does nothing if the back end is ready.
@@ -129,6 +137,11 @@ class Backend:
     def stop(self) -> None:
         """Stop the driver. Volumes and connections are not changed."""
         self.verbs.stop()
+
+    def apply(self, settings: BackendSettings) -> None:
+        """Apply settings that differ only in fields of which the driver does not know."""
+        self.settings = settings
+        self.intake.set(paused=settings.paused, drained=settings.drained)
 
     @property
     def protocol(self) -> str:
@@ -175,6 +188,12 @@ class Backend:
         """Held during a call. Raises BackendBusy at the limit of concurrent calls."""
         return nullcontext()
 
+    @contextmanager
+    def _provisioning(self, *, creates: bool = False, releases: bool = False) -> Iterator[None]:
+        """As `_admitted`, for all calls but those that attach and detach. Raises BackendUnavailable while paused."""
+        with self.intake.work(), self._admitted(creates=creates, releases=releases):
+            yield
+
     # --- volumes
 
     def create_volume(self, record: Volume) -> Volume:
@@ -184,17 +203,18 @@ class Backend:
             AlreadyExists: the id is in use; call `resume_create_volume` if that record is CREATING.
             ResourceExhausted, Unsupported, InvalidRequest, BackendError: neither volume nor record is left. If the clean-up failed
                 as well, the record is kept in ERROR.
-            BackendUnavailable: the record is kept in ERROR, because the back end may still create the volume.
+            BackendUnavailable: the record is kept in ERROR, because the back end may still create the volume; or the back end is paused,
+                and nothing was changed, as in the other operations that provision.
         """
-        with self._admitted(creates=True):
-            self._ready()
-            created = self._volumes.create(self._placed(self._typed(record)))
+        with self.intake.arrival(), self._admitted(creates=True):
+            traits = self._ready()
+            created = self._volumes.create(self._places.of_new(self._typed(record), traits.host))
         self._reports.taken(created.pool, created.size)
         return created
 
     def resume_create_volume(self, record: Volume) -> Volume:
         """Finish the creation of a record that is CREATING or ERROR. Returns an AVAILABLE record unchanged."""
-        with self._admitted(creates=True):
+        with self._provisioning(creates=True):
             self._ready()
             created = self._volumes.resume(record)
         if created is not record:
@@ -212,7 +232,7 @@ class Backend:
                 reports dependents.
             CorruptRecord: one of its attachments cannot be read; the volume is not changed.
         """
-        with self._admitted(releases=True), self._room.released_if_full():
+        with self._provisioning(releases=True), self._room.released_if_full():
             if record.status is not Status.DELETED:
                 self._ready()
             was_there = self._volumes.delete(record, has_no_snapshots=has_no_snapshots)
@@ -225,7 +245,7 @@ class Backend:
         Raises:
             InUse: the volume is attached, and this back end cannot extend attached volumes.
         """
-        with self._admitted(creates=True):
+        with self._provisioning(creates=True):
             self._ready()
             if size > record.size and not self.capabilities.online_extend and self.attachments(record.id):
                 raise InUse(
@@ -241,16 +261,40 @@ class Backend:
         Raises:
             Unsupported: the driver cannot revert volumes.
         """
-        with self._admitted():
+        with self._provisioning():
             if not self.capabilities.revert:
                 raise Unsupported(f"back end {self.name!r} cannot revert a volume to a snapshot")
             return reverts.revert(self._ledger, self.verbs, self._room, record, snapshot)
+
+    @property
+    def may_retype(self) -> bool:
+        """Whether the driver can modify volumes in place; True until it has been started."""
+        return self._traits is None or self._traits.retypes.anything
+
+    def modify_volume(self, record: Volume, wanted: VolumeType | None, mutable_parameters: Mapping[str, str]) -> Volume:
+        """Give a volume, attached or not, another type in place. Also finishes an interrupted modification, or goes back.
+
+        Raises:
+            Unsupported, InvalidRequest: the driver cannot modify volumes, or not in this way; nothing is changed.
+            InUse: the driver modifies only detached volumes in this way; nothing is changed.
+            DriverError: what was changed is unknown; the intent stays on the record.
+        """
+        with self._provisioning(creates=True):
+            return modifications.modify(self._modifying(), record, wanted, mutable_parameters)
+
+    def settle_modification(self, record: Volume) -> Volume:
+        """Finish an unfinished modification, or undo it. Raises as `modify_volume`."""
+        with self._provisioning():
+            return modifications.settle(self._modifying(), record)
+
+    def _modifying(self) -> modifications.Calls:
+        return modifications.Calls(self._ledger, self.verbs, self._room, self._ready().retypes)
 
     # --- snapshots
 
     def create_snapshot(self, record: Snapshot) -> Snapshot:
         """Take a snapshot, including one of an attached volume. Raises the errors of `create_volume`."""
-        with self._admitted(creates=True):
+        with self._provisioning(creates=True):
             if not self.capabilities.snapshot_attached and self.attachments(record.volume_id):
                 raise InUse(
                     f"volume {record.volume_id!r} is attached, and back end {self.name!r} can snapshot only detached volumes"
@@ -258,13 +302,13 @@ class Backend:
             return self._snapshots.create(record)
 
     def resume_create_snapshot(self, record: Snapshot) -> Snapshot:
-        with self._admitted(creates=True):
+        with self._provisioning(creates=True):
             self._ready()
             return self._snapshots.resume(record)
 
     def delete_snapshot(self, record: Snapshot) -> None:
         """Delete a snapshot in any state. Raises InUse if volumes depend on it."""
-        with self._admitted(releases=True), self._room.released_if_full():
+        with self._provisioning(releases=True), self._room.released_if_full():
             self._ready()
             self._snapshots.delete(record)
 
@@ -276,22 +320,34 @@ class Backend:
         Raises:
             Unsupported: this back end does not support consistent group snapshots.
         """
-        with self._admitted(creates=True):
+        with self._provisioning(creates=True):
             if not self.capabilities.consistent_group_snapshots:
                 raise Unsupported(f"back end {self.name!r} does not support consistent group snapshots")
             return self._groups.create(record, members)
 
     def resume_create_group_snapshot(self, record: GroupSnapshot) -> GroupSnapshot:
         """See `resume_create_volume`. Raises NotFound if not all member records were stored; create it again then."""
-        with self._admitted(creates=True):
+        with self._provisioning(creates=True):
             self._ready()
             return self._groups.resume(record)
 
     def delete_group_snapshot(self, record: GroupSnapshot) -> None:
         """Delete a group snapshot and its members, in any state."""
-        with self._admitted(releases=True), self._room.released_if_full():
+        with self._provisioning(releases=True), self._room.released_if_full():
             self._ready()
             self._groups.delete(record)
+
+    # --- existing objects
+
+    @contextmanager
+    def importing(self) -> Iterator[Imports]:
+        """The imports of this back end, as one call. A new volume needs `intake.arrival` as well. Raises BackendBusy."""
+        with self._provisioning(creates=True):
+            yield self._imports
+
+    def place_import(self, record: Volume) -> Volume:
+        """The record with its pool, which must be named unless there is only one. Raises InvalidRequest."""
+        return self._places.of_import(self._typed(record), self._ready().host)
 
     # --- connections
 
@@ -331,8 +387,6 @@ class Backend:
         """Raises CorruptRecord if one cannot be read."""
         return self._ledger.attachments(volume_id)
 
-    # --- internal
-
     def _export_again(self, volume_id: str) -> None:
         """Export a volume that was attached before the start, ahead of the exports at start. Raises DriverError."""
         if self._ready().exports_at_start:
@@ -343,31 +397,3 @@ class Backend:
         if kind is None or kind.extra_specs or kind.qos_specs or kind.name not in self._types:
             return record
         return replace(record, type=self._types[kind.name])
-
-    def _placed(self, record: Volume) -> Volume:
-        """Place a copy in the pool of its source, other volumes in the pool of the record or the one with the most free space."""
-        if record.host:
-            return record
-        host = self._ready().host
-        pool = record.pool or self._pool_of_source(record) or self._roomiest(record).name
-        return replace(record, backend=self.name, pool=pool, host=f"{host}#{pool}")
-
-    def _pool_of_source(self, record: Volume) -> str:
-        if record.source is None:
-            return ""
-        id = record.source.id
-        if record.source.kind is SourceKind.SNAPSHOT:
-            id = self._store.get(Snapshot, id).volume_id
-        return self._store.get(Volume, id).pool
-
-    def _roomiest(self, record: Volume) -> Pool:
-        pools = self.stats().pools
-        if len(pools) == 1:
-            return pools[0]
-        thin = reports.wants_thin(record.type)
-        best = max(pools, key=lambda pool: usable_free(pool, thin=thin), default=None)
-        if best is None:
-            raise BackendUnavailable(self.name, "the driver reports no pool")
-        if usable_free(best, thin=thin) < record.size:
-            raise ResourceExhausted(f"no pool of back end {self.name!r} has {record.size} GiB free")
-        return best

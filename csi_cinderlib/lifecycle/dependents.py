@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from csi_cinderlib.errors import CorruptRecord, InUse, NotFound
 from csi_cinderlib.lifecycle.ledger import GRACE, UNFINISHED, Ledger, noun
 from csi_cinderlib.model import times
-from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Status, Volume
+from csi_cinderlib.model.records import FOREIGN, Attachment, GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.persistence import together
 from csi_cinderlib.persistence.api import Page, Selection, Store
 from csi_cinderlib.persistence.iteration import all_of
+
+_UNFINISHED = (*UNFINISHED, *FOREIGN, Status.IMPORTING, Status.UNMANAGING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +127,10 @@ def _refuse_any(record: Volume, snapshots: Page[Snapshot]) -> None:
 
 def _refuse_unfinished(store: Store, record: Volume, snapshots: Sequence[Snapshot]) -> None:
     for snapshot in snapshots:
-        if snapshot.status in UNFINISHED or _is_unfinished_group(store, snapshot.group_snapshot_id):
-            raise InUse(f"snapshot {snapshot.id!r} of volume {record.id!r} is still being created")
+        if snapshot.status in _UNFINISHED or _is_unfinished_group(store, snapshot.group_snapshot_id):
+            raise InUse(
+                f"snapshot {snapshot.id!r} of volume {record.id!r} is still being created, imported, adopted or given up"
+            )
 
 
 def _is_unfinished_group(store: Store, id: str) -> bool:

@@ -57,9 +57,7 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
     def create(self, record: GroupSnapshot, members: Sequence[Snapshot]) -> GroupSnapshot:
         """Store the intent for the group snapshot and its members, take it, and store the result."""
         self.room.check()
-        for member in members:
-            lookup.get_source_volume(self.store, member.volume_id)
-            self.ledger.attachments(member.volume_id)  # an unreadable attachment must fail the call before any change
+        members = [replace(member, encryption=self._encryption_of(member)) for member in members]
         record = replace(
             record,
             group_id=record.group_id or record.id,
@@ -75,6 +73,11 @@ class GroupSnapshots(Life[GroupSnapshot, list[Volume], Answer]):
                 undo.callback(self.ledger.remove, added)
             undo.pop_all()
         return self.create_intended(record)
+
+    def _encryption_of(self, member: Snapshot) -> str:
+        volume = lookup.get_source_volume(self.store, member.volume_id)
+        self.ledger.attachments(volume.id)  # an unreadable attachment must fail the call before any change
+        return volume.encryption
 
     def load_source(self, record: GroupSnapshot) -> list[Volume]:
         return [lookup.get_source_volume(self.store, id) for id in record.volume_ids]

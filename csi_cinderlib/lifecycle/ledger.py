@@ -19,7 +19,7 @@ from csi_cinderlib.errors import (
     OperationPending,
     StaleRecord,
 )
-from csi_cinderlib.lifecycle import leftovers
+from csi_cinderlib.lifecycle import given_up, leftovers
 from csi_cinderlib.lifecycle.lookup import find
 from csi_cinderlib.model import times
 from csi_cinderlib.model.making import replace
@@ -94,8 +94,17 @@ class Ledger:
         """Store the intent to delete. Raises the errors of `intend`."""
         if not isinstance(record, Volume | Snapshot):
             return self.intend(record, Status.DELETING)
+        if isinstance(record, Snapshot) and record.adoption:
+            self._end_adoption(record)
         unfinished = record.unfinished or record.status in UNFINISHED
         return self.intend(record, Status.DELETING, unfinished=unfinished)
+
+    def _end_adoption(self, snapshot: Snapshot) -> None:
+        """Store that the volume of an adopted snapshot can no longer be returned: Cinder would miss the snapshot."""
+        self.check_free(snapshot)
+        volume = find(self.store, Volume, snapshot.volume_id)
+        if volume is not None:
+            change(self.store, volume, lambda current: replace(current, adoption=""))
 
     def check_own(self, record: S, status: Status) -> None:
         """Raises StaleRecord if another process took over the record during the driver call."""
@@ -120,6 +129,7 @@ class Ledger:
 
     def remove(self, record: R) -> bool:
         """Remove a record regardless of concurrent changes and return whether it existed. Raises StaleRecord if it was taken over."""
+        given_up.note(self.store, record)
         with contextlib.suppress(NotFound):
             for _ in range(_ATTEMPTS):
                 try:

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from csi_cinderlib.errors import AlreadyExists, NameTaken, NotFound
 from csi_cinderlib.model.records import OWN_KEYS, KeyValue
 from csi_cinderlib.persistence.api import Store
+from csi_cinderlib.persistence.iteration import key_values
 
 PREFIX = f"{OWN_KEYS}leftover."
 RESTORED = "its record was half done in a restored copy of the metadata"
@@ -23,7 +24,8 @@ RESTORED = "its record was half done in a restored copy of the metadata"
 The object with its name may have been completed after the copy was taken, and may be in use.
 """
 _UNFINISHED = "its record was unfinished in a restored copy of the metadata"
-_PAGE = 1000
+_WHOLE = 90
+"""Stores with object names may shorten longer keys of notes that they cannot read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,17 +72,13 @@ def note(store: Store, leftover: Leftover) -> None:
 
 def walk(store: Store) -> Iterator[tuple[str, Leftover | None]]:
     """Yield the key and content of each note; the content is None if it cannot be read."""
-    after = PREFIX
-    while True:
-        page = store.page(KeyValue, after=after, limit=_PAGE)
-        found: dict[str, KeyValue | None] = {record.id: record for record in page.records}
-        found.update(dict.fromkeys(page.corrupt))
-        for key in sorted(found):
-            if key.startswith(PREFIX):
-                yield key, _read(found[key])
-        if not page.next or not page.next.startswith(PREFIX):
-            return
-        after = page.next
+    for key, record in key_values(store, PREFIX):
+        yield key, _read(record)
+
+
+def may_concern(key: str, found: Leftover | None, backend: str) -> bool:
+    """Whether a note is of a back end. Of one that cannot be read, only the key is known, and a long key not as a whole."""
+    return found.backend == backend if found is not None else key.endswith(f".{backend}") or len(key) > _WHOLE
 
 
 def _read(record: KeyValue | None) -> Leftover | None:

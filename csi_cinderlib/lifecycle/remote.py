@@ -73,7 +73,7 @@ class RemoteBackend(Backend):
 
     @property
     def remark(self) -> str:
-        return self.verbs.remark
+        return "; ".join(filter(None, (self.verbs.remark, super().remark)))
 
     @property
     def pid(self) -> int:

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,14 +33,25 @@ class _Question:
 
 
 class Reports:
-    """The last report of a driver. Only one thread at a time requests a new one, so the array is not loaded by many callers."""
+    """The last report of a driver. Only one thread at a time requests a new one, so the array is not loaded by many callers.
+
+    Args:
+        pools: names of the pools for new volumes; the others are left out. Empty is all.
+    """
 
     def __init__(
-        self, driver: Driver, store: Store, *, seconds: float, monotonic: Callable[[], float] = time.monotonic
+        self,
+        driver: Driver,
+        store: Store,
+        *,
+        seconds: float,
+        pools: Callable[[], Collection[str]] = tuple,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._driver = driver
         self._store = store
         self._seconds = seconds
+        self._pools = pools
         self._monotonic = monotonic
         self._asking = threading.Lock()
         self._guard = threading.Lock()
@@ -80,11 +91,20 @@ class Reports:
         """The last report less the capacity allocated since; None before the first report."""
         with self._guard:
             last, taken = self._last, self._taken.copy()
+        if last is not None and (wanted := self._pools()):
+            last = replace(last, pools=tuple(pool for pool in last.pools if pool.name in wanted))
         if last is None or not taken:
             return last
         return replace(
             last, pools=tuple(pool.less(taken[pool.name]) if taken[pool.name] else pool for pool in last.pools)
         )
+
+    @property
+    def missing_pools(self) -> tuple[str, ...]:
+        """Pools for new volumes that the last report does not contain."""
+        last = self._last
+        known = {pool.name for pool in last.pools} if last is not None else set(self._pools())
+        return tuple(name for name in self._pools() if name not in known)
 
     def ask(self) -> None:
         """Request a report without waiting for it, if the last one has expired."""

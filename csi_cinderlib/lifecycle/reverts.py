@@ -29,7 +29,8 @@ def is_running(ledger: Ledger, volume: Volume) -> bool:
 def revert(ledger: Ledger, driver: Driver, room: Room, record: Volume, snapshot: Snapshot) -> Volume:
     """Revert the volume to the content of the snapshot. The status stays AVAILABLE; an interrupted revert is repeated.
 
-    During the revert this process is the owner of the record, so that no other process attaches or changes the volume.
+    During the revert this process is the owner of the record, so that no other process attaches or changes the volume. Its content is
+    no longer that with which it was adopted, so it cannot be returned.
     """
     if record.status is not Status.AVAILABLE or snapshot.status is not Status.AVAILABLE:
         raise PreconditionFailed(
@@ -82,4 +83,8 @@ def _begun(ledger: Ledger, current: Volume, snapshot: Snapshot) -> Volume:
     ledger.check_free(current)
     if current.status is not Status.AVAILABLE:
         raise PreconditionFailed(f"cannot revert volume {current.id!r}: it is {current.status}")
-    return replace(current, owner=ledger.owner, message=f"being reverted to {snapshot.id}")
+    imported = current.imported
+    if imported is not None and not imported.static:
+        imported = replace(imported, object_id="")  # the file driver replaces its file
+    message = f"being reverted to {snapshot.id}"
+    return replace(current, owner=ledger.owner, message=message, adoption="", imported=imported)

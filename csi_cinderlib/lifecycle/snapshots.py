@@ -8,11 +8,12 @@ from csi_cinderlib.backend.columns import update_snapshot
 from csi_cinderlib.backend.stats import DriverTraits
 from csi_cinderlib.backend.verbs import Columns, Driver
 from csi_cinderlib.errors import Unsupported
-from csi_cinderlib.lifecycle import dependents, lookup
+from csi_cinderlib.lifecycle import dependents, kept, lookup
 from csi_cinderlib.lifecycle.dependents import Origin
 from csi_cinderlib.lifecycle.ledger import Ledger
 from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.lifecycle.room import Room
+from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Snapshot, Source, SourceKind, Status, Volume
 
 _BEING_DELETED = (Status.DELETING, Status.DELETED)
@@ -39,6 +40,7 @@ class Snapshots(Life[Snapshot, Volume, Columns]):
         self.room.check()
         volume = self.load_source(record)
         self.ledger.attachments(volume.id)  # an unreadable attachment must fail the call before any change
+        record = replace(record, encryption=volume.encryption)
         return self.create_intended(self.store.add(self.prepare(record)))
 
     def list_objects(self, record: Snapshot) -> Sequence[Snapshot]:
@@ -60,7 +62,14 @@ class Snapshots(Life[Snapshot, Volume, Columns]):
     def refuse_dependents(self, record: Snapshot) -> Origin | None:
         return dependents.refuse_for_snapshot(self.ledger, record)
 
+    def delete(self, record: Snapshot) -> bool:
+        """As `Life.delete`. Raises PreconditionFailed: its import is not finished, or is being undone."""
+        kept.refuse_deletion(record)
+        return super().delete(record)
+
     def delete_on_backend(self, record: Snapshot, *, was: Snapshot | None = None, origin: Origin | None = None) -> None:
+        if kept.is_kept(record):
+            return
         unfinished = was is None or record.unfinished
         known = (origin.volume, origin.attachments) if origin is not None else ()
         outcome = self.driver.delete_snapshot(record, *known, unfinished=unfinished)

@@ -13,16 +13,18 @@ from csi_cinderlib.errors import (
     BackendError,
     DriverError,
     InUse,
+    InvalidRequest,
     NotFound,
     OutOfRange,
     StaleRecord,
     Unsupported,
 )
-from csi_cinderlib.lifecycle import dependents, lookup
+from csi_cinderlib.lifecycle import dependents, kept, lookup
 from csi_cinderlib.lifecycle.dependents import Origin
 from csi_cinderlib.lifecycle.ledger import Ledger
 from csi_cinderlib.lifecycle.life import Life
 from csi_cinderlib.lifecycle.room import Room
+from csi_cinderlib.model.encryption import header_of
 from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Attachment, Snapshot, Source, Status, Volume
 from csi_cinderlib.model.size import GiB, to_bytes
@@ -47,15 +49,20 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         """Store the intent, create the volume, and store the result."""
         self.room.check()
         if record.source is not None:
-            self._check_source(record, record.source)
+            encryption, header = self._check_source(record, record.source)
+            record = replace(record, encryption=encryption, header=header)
+        elif record.encryption:
+            record = replace(record, header=header_of(record.id))
         record = self.prepare(record)
         self._leave_file_alone(
             record
         )  # before the record exists: a retry with a record would treat the file as its own
         return self.create_intended(self.store.add(record))
 
-    def _check_source(self, record: Volume, source: Source) -> None:
-        """Raises before a record is stored if the source cannot be copied or is too large."""
+    def _check_source(self, record: Volume, source: Source) -> tuple[str, str]:
+        """Return the encryption and the header of the source, which the copy has as well. Raises before a record is stored if it cannot be
+        copied.
+        """
         found = lookup.get_source(self.store, source)
         if found.backend != record.backend:
             raise Unsupported(
@@ -64,6 +71,13 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         if record.size < found.size:
             least = f"the size of the source {source.kind} ({to_bytes(found.size)})"
             raise OutOfRange("capacity_range", f"{to_bytes(record.size)} bytes is less than {least}")
+        volume = found if isinstance(found, Volume) else lookup.find(self.store, Volume, found.volume_id)
+        have = volume.encryption if volume else ""
+        if record.encryption not in ("", have):
+            raise InvalidRequest(
+                "encryption", f"must be that of the source {source.kind} {found.id!r}, {have or 'none'}"
+            )
+        return have, volume.header if volume else ""
 
     def list_objects(self, record: Volume) -> Sequence[Volume]:
         return (record,)
@@ -99,7 +113,11 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
 
         Args:
             has_no_snapshots: refuse a volume with snapshots on every back end.
+
+        Raises:
+            PreconditionFailed: its import is not finished, or is being undone.
         """
+        kept.refuse_deletion(record)
         dependents.refuse_early(self.store, record, has_no_snapshots=has_no_snapshots)
         if record.status is Status.DELETED:
             self.ledger.forget_deleted_volume(record.id)
@@ -124,6 +142,9 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         return counted and bool(self.store.page(Snapshot, limit=1, where=finished).records)
 
     def delete_on_backend(self, record: Volume, *, was: Volume | None = None, origin: Origin | None = None) -> None:  # noqa: ARG002  # of snapshots
+        if kept.is_kept(record):
+            self.driver.remove_export(record, ())  # the next owner must not inherit it
+            return
         unfinished = was is None or record.unfinished
         if was is not None and not unfinished and was.status is not Status.DELETING:
             self._note_missing_file(record)  # not after an earlier attempt, which may have removed it
@@ -149,7 +170,8 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         """Extend the volume to `size`. Does nothing if it is not larger.
 
         An error of the driver is a failure. After an error, or a call without an answer, the next attempt first gets the size on the
-        back end: drivers that extend by a difference would add it again.
+        back end: drivers that extend by a difference would add it again. So does the first attempt for a volume that is not managed, because
+        others may have extended it, and some drivers would shrink it.
         """
         resumed = record.status is Status.EXTENDING
         lookup.check_whole(record)
@@ -159,10 +181,10 @@ class Volumes(Life[Volume, Snapshot | Volume | None, Columns]):
         attachments = self.ledger.attachments(record.id)
         tried = record.target_size
         size = max(size, tried or size) if resumed else size
-        record = self.ledger.intend(record, Status.EXTENDING, target_size=size)
+        record = self.ledger.intend(record, Status.EXTENDING, target_size=size, adoption="")
         faultpoints.reach("expand.record-written")
         doubt = ""
-        if tried is not None:
+        if tried is not None or kept.is_kept(record):
             record, doubt = self._look(record, attachments)
         if record.size < size:
             self._extend(record, attachments, size, doubt)

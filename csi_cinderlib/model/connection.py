@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import uuid
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -12,6 +13,7 @@ from typing import Any
 from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.model import received
 from csi_cinderlib.model.capability import find_unsupported
+from csi_cinderlib.model.encryption import find_unknown
 from csi_cinderlib.model.size import MAX_SIZE, Bytes
 
 VERSION = 1
@@ -42,10 +44,12 @@ class Connection:
             valid for this attachment only, because another node may have written to the volume in between.
         protocol: os-brick's driver_volume_type in lower case ("iscsi", "nfs", "rbd", "local" ...).
         data: os-brick's connection properties. Contains CHAP secrets.
-        size: the expected size of the device, or 0 if unknown.
+        size: the least size of the device, or 0 if unknown.
         alone: no other node has the volume, so a read-only attachment may write to replay a journal.
         mkfs_options: extra arguments to mkfs, from the StorageClass.
         fs_type: the file system requested at creation, or "".
+        encryption: the format in which the node encrypts the volume ("luks2"), or "". The controller's record decides.
+        header: the UUID of the header of an encrypted volume; "" for any, as of an imported one.
     """
 
     volume_id: str
@@ -57,6 +61,8 @@ class Connection:
     read_only: bool = False
     alone: bool = False
     fs_type: str = ""
+    encryption: str = ""
+    header: str = ""
     mkfs_options: tuple[str, ...] = ()
 
     def to_bytes(self) -> bytes:
@@ -75,6 +81,10 @@ class Connection:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         if not self.alone:
             del values["alone"]  # older nodes reject it as unknown, and most volumes do not need it
+        if not self.encryption:
+            del values["encryption"]  # the same; an older node refuses an encrypted volume instead of using it in plain
+        if not self.header:
+            del values["header"]
         return json.dumps({"v": VERSION, **values, "data": dict(self.data)}, separators=(",", ":")).encode()
 
     @classmethod
@@ -133,6 +143,18 @@ def _fs_type(value: object) -> str:
     return _text(value)
 
 
+def _encryption(value: object) -> str:
+    if _text(value) and (why := find_unknown(_text(value))):
+        raise ValueError(why)
+    return _text(value)
+
+
+def _uuid(value: object) -> str:
+    if _text(value) and str(uuid.UUID(_text(value))) != value:
+        raise ValueError("must be a UUID in lower case")
+    return _text(value)
+
+
 def _size(value: object) -> Bytes:
     if type(value) is not int or not 0 <= value <= MAX_SIZE:
         raise ValueError(f"must be a number of bytes between 0 and {MAX_SIZE}")
@@ -174,6 +196,8 @@ _PARSERS: Mapping[str, Callable[[object], object]] = {
     "read_only": _flag,
     "alone": _flag,
     "fs_type": _fs_type,
+    "encryption": _encryption,
+    "header": _uuid,
     "mkfs_options": _words,
 }
 _REQUIRED = frozenset(item.name for item in fields(Connection) if item.default is MISSING) | {

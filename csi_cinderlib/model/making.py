@@ -9,18 +9,33 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import MISSING, Field, field, fields, make_dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from csi_cinderlib.model import transitions
+from csi_cinderlib.model.records import Status
+
+K = TypeVar("K")
 
 if TYPE_CHECKING:
     from dataclasses import replace as replace  # noqa: PLC0414  # mypy checks calls against this signature
 else:
 
     def replace(instance, /, **changes):
-        """A copy with the given values."""
+        """A copy with the given values. Raises PreconditionFailed: a record cannot get this status."""
+        if "status" in changes:
+            transitions.check(instance, changes["status"])
         return _copier(type(instance))(instance, changes)
+
+
+def moved(record: K, status: Status, table: Mapping[Status, Set[Status]], **values: Any) -> K:
+    """A copy with another status and the given values, by a table of `transitions`. Raises PreconditionFailed."""
+    transitions.check(record, status, table)
+    kind: Any = type(record)
+    copied: K = _copier(kind)(record, {"status": status, **values})
+    return copied
 
 
 @functools.cache

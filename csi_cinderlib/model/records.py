@@ -46,6 +46,12 @@ SECRET: Mapping[str, object] = MappingProxyType({"secret": True})
 """The metadata of a dataclass field that may contain credentials."""
 
 
+VOID_IN_COPY: Mapping[str, bool] = MappingProxyType({"void_in_copy": True})
+"""The metadata of a statement that only the newest copy of a record can make. A restored copy gets the default, so it says nothing."""
+
+SINCE_2: Mapping[str, int] = MappingProxyType({"since": 2})
+"""The metadata of a field that programs of before version 2 must not ignore: they cannot read a record with a value (that `when` accepts)."""
+
 STORED: Mapping[str, bool] = MappingProxyType({"stored": True})
 """The metadata of a dataclass field that stored records must contain; its default is for new records only."""
 
@@ -54,15 +60,26 @@ class Status(enum.StrEnum):
     """The status of a volume, snapshot or attachment. A retry finishes or undoes an intent.
 
     All values except AVAILABLE and DELETED are intents or failures. A DELETED volume no longer exists on its back end. Its record is kept
-    for its snapshots only, until the last one is deleted.
+    for its snapshots only, until the last one is deleted. An object that is IMPORTING or UNMANAGING existed before its record and
+    outlives it: no operation deletes it. One that is ADOPTING, RETURNING or RETURNED still, or again, belongs to an OpenStack Cinder: only
+    `csi-cinderlib adopt cinder` changes its record.
     """
 
     CREATING = "creating"
+    IMPORTING = "importing"
+    UNMANAGING = "unmanaging"
+    ADOPTING = "adopting"
+    RETURNING = "returning"
+    RETURNED = "returned"
     AVAILABLE = "available"
     EXTENDING = "extending"
     DELETING = "deleting"
     DELETED = "deleted"
     ERROR = "error"
+
+
+FOREIGN = (Status.ADOPTING, Status.RETURNING, Status.RETURNED)
+"""The object belongs to another program: nothing attaches, copies, changes or deletes it, and no clean-up handles its record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +90,8 @@ class Provider:
     auth: str | None = field(default=None, repr=False, metadata=SECRET)
     """Credentials such as CHAP, which stores seal."""
     id: str | None = None
-    geometry: str | None = None
+    geometry: str | None = field(default=None, metadata={**SINCE_2, "when": lambda text: " " not in str(text)})
+    """For the file driver: a sector size other than 4096, without which the content of the volume is out of sight. Others write two numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +112,29 @@ class VolumeType:
     qos_consumer: str = "back-end"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Modification:
+    """An unfinished modification of a volume. Each property may still have its old value, or already the wanted one.
+
+    With the same origin and wanted type, it is the mark of a record from a restored copy: the back end may have any values.
+
+    Attributes:
+        origin: the type of the volume before it.
+        wanted: the type of the volume when it is finished.
+        mutable_parameters: those of the volume when it is finished.
+        detached: the driver changes the properties only while the volume is not attached, so the volume is not attached meanwhile.
+        begun_at: the time of the first attempt.
+        message: why the last attempt failed; "" while it runs, or if it was interrupted.
+    """
+
+    origin: VolumeType | None = None
+    wanted: VolumeType | None = None
+    mutable_parameters: Mapping[str, str] = EMPTY
+    detached: bool = False
+    begun_at: str = ""
+    message: str = ""
+
+
 class SourceKind(enum.StrEnum):
     SNAPSHOT = "snapshot"
     VOLUME = "volume"
@@ -108,6 +149,29 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """The origin of a volume or snapshot that existed on the back end before its record.
+
+    Attributes:
+        name: its name, or the id that the array assigned, before the import.
+        reference: the driver's reference to it before the import (Cinder's `existing_ref`).
+        static: it is not managed: it keeps its name, and its deletion removes only the record.
+        place: what contained it, for example a directory, in which its name is unique; "" if unknown.
+        object_id: what it is, whatever its name: for example the inode of a file; "" if unknown.
+        requester: the uid of the VolumeImport that requested it; "" for an administrator's command.
+        request: what was requested, by field; compared when the request is repeated.
+    """
+
+    name: str
+    reference: Mapping[str, str] = EMPTY
+    static: bool = False
+    place: str = ""
+    object_id: str = ""
+    requester: str = ""
+    request: Mapping[str, object] = NOTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
     """A volume.
 
@@ -115,6 +179,9 @@ class Volume:
         name: the name in CreateVolume (the idempotency key), or the name that the library user gave.
         host: Cinder's `host@backend#pool`.
         parameters: requested StorageClass parameters without the sidecars' keys; compared when the call is repeated.
+        type: its properties on the back end; during an unfinished modification the last ones that it certainly had.
+        mutable_parameters: requested VolumeAttributesClass parameters, as last modified.
+        modification: a modification that was started and is not known to be finished or refused.
         began_empty: this program created the volume, without a source or from one that still had the "never formatted" mark
             after the copy. Only such a volume is ever formatted: an adopted one, for example, is not.
         blank: the durable "never formatted" mark. True from the creation of a volume that began empty until the first
@@ -125,6 +192,14 @@ class Volume:
         unfinished: its creation was never completed, so the object is incomplete even if its deletion was refused.
         name_taken: the message with which the back end refused the creation because of an object of the same name. That
             object does not belong to this volume and is never touched.
+        imported: its origin, if it existed before its record. No node ever formats it.
+        adoption: the plan by which it was adopted from an OpenStack Cinder and can be returned to it. Removed for good before a node
+            gets access to it, and before the volume is extended, modified or reverted, or an adopted snapshot of it is deleted: from then
+            on it cannot be returned.
+        encryption: the format in which nodes encrypt the volume (`encryption.FORMATS`), or "". It is that of the source for a copy, and
+            never changes.
+        header: the UUID of the header of an encrypted volume; that of the source for a copy. "" for any: an imported volume has been
+            encrypted elsewhere.
         fields: all other columns of Cinder's volume that a driver may set, for example replication_driver_data.
         labels: information for people, for example the name of the claim.
     """
@@ -142,8 +217,9 @@ class Volume:
     capabilities: tuple[Capability, ...] = ()
     parameters: Mapping[str, str] = EMPTY
     mutable_parameters: Mapping[str, str] = EMPTY
-    began_empty: bool = False
-    blank: bool = False
+    modification: Modification | None = None
+    began_empty: bool = field(default=False, metadata=VOID_IN_COPY)
+    blank: bool = field(default=False, metadata=VOID_IN_COPY)
     mark_void: bool = False
     raw: bool = False
     multiattach: bool = False
@@ -156,6 +232,10 @@ class Volume:
     owner: str = ""
     unfinished: bool = False
     name_taken: str = ""
+    imported: Imported | None = field(default=None, metadata=SINCE_2)
+    adoption: str = field(default="", metadata={**SINCE_2, **VOID_IN_COPY})
+    encryption: str = field(default="", metadata=SINCE_2)
+    header: str = field(default="", metadata=SINCE_2)
     target_size: GiB | None = None
     """While EXTENDING: the requested size. While AVAILABLE: the size that a failed extension may have reached."""
     created_at: str = ""
@@ -170,7 +250,8 @@ class Snapshot:
     Attributes:
         size: size of the volume when the snapshot was taken.
         blank: the volume still had its "never formatted" mark after the snapshot was taken.
-        unfinished, name_taken: see `Volume`.
+        unfinished, name_taken, imported, adoption: see `Volume`.
+        encryption: that of its volume. Copies take it from the volume; here it stops programs that do not know it.
     """
 
     id: str
@@ -185,11 +266,14 @@ class Snapshot:
     metadata: Mapping[str, str] = EMPTY
     fields: Mapping[str, object] = NOTHING
     labels: Mapping[str, str] = EMPTY
-    blank: bool = False
+    blank: bool = field(default=False, metadata=VOID_IN_COPY)
     group_snapshot_id: str = ""
     owner: str = ""
     unfinished: bool = False
     name_taken: str = ""
+    imported: Imported | None = field(default=None, metadata=SINCE_2)
+    adoption: str = field(default="", metadata={**SINCE_2, **VOID_IN_COPY})
+    encryption: str = field(default="", metadata=SINCE_2)
     created_at: str = ""
     revision: str = ""
     unknown: Mapping[str, object] = field(default=NOTHING, repr=False)
@@ -204,6 +288,7 @@ class Attachment:
         connection_info: the driver's answer, `driver_volume_type` and `data`. Contains CHAP secrets, which stores seal.
         block: requested as a raw block device instead of a file system.
         blank: the mark taken from the volume: this node is the first to use the device and may format it.
+        ciphertext: the caller has asked for the device itself of an encrypted volume, which no node decrypts.
     """
 
     id: str
@@ -218,6 +303,7 @@ class Attachment:
     connector: Mapping[str, object] = field(default=NOTHING)
     connection_info: Mapping[str, object] = field(default=NOTHING, repr=False, metadata=SECRET)
     blank: bool = False
+    ciphertext: bool = False
     owner: str = ""
     created_at: str = ""
     revision: str = ""

@@ -15,8 +15,14 @@ from csi_cinderlib.model.size import Bytes, SizeRange
 SIDECARS = "csi.storage.k8s.io/"
 """The prefix of keys that the Kubernetes sidecars set. They refuse unknown keys with this prefix."""
 FS_TYPE = f"{SIDECARS}fstype"
+TYPE = "type"
 EXTRA_SPECS = "extraSpecs/"
 QOS = "qos/"
+
+
+def below(prefix: str, values: Mapping[str, str]) -> dict[str, str]:
+    """The values whose keys have the prefix, by key without it."""
+    return {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +70,14 @@ class CreateVolume:
     source: Source | None = None
     topology: Topology | None = None
     secrets: Mapping[str, str] = field(default=EMPTY, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModifyVolume:
+    """ControllerModifyVolume. Parameters that are not given keep their values; an empty value removes a parameter."""
+
+    volume_id: str
+    mutable_parameters: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

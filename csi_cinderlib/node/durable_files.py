@@ -63,10 +63,11 @@ def _sync(directory: Path) -> None:
 def name_of(volume_id: str) -> str:
     """A unique file name for any volume id."""
     reserved = volume_id.startswith("sha256-") or volume_id.endswith(_UNFINISHED)
-    return volume_id if _PLAIN_NAME.fullmatch(volume_id) and not reserved else _hashed(volume_id)
+    return volume_id if _PLAIN_NAME.fullmatch(volume_id) and not reserved else hashed(volume_id)
 
 
-def _hashed(volume_id: str) -> str:
+def hashed(volume_id: str) -> str:
+    """A unique name of 71 characters."""
     import hashlib  # loads OpenSSL (3 MB), which our own ids do not need
 
     return f"sha256-{hashlib.sha256(volume_id.encode()).hexdigest()}"

@@ -11,7 +11,7 @@ from csi_cinderlib.host import devices, filesystems
 from csi_cinderlib.host.mounts import Mount
 from csi_cinderlib.model.requests import NodeExpandVolume
 from csi_cinderlib.model.size import Bytes
-from csi_cinderlib.node import file_system, health, mounted
+from csi_cinderlib.node import encryption, file_system, health, mounted
 from csi_cinderlib.node.calls import Calls
 from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.stage_record import StageRecord
@@ -41,7 +41,7 @@ class Expansion:
         """Rescan all paths, check the size, grow the file system.
 
         Returns:
-            The actual size of the device.
+            The actual size of the volume. The device that an encrypted volume shows is smaller by its header.
 
         Raises:
             NotFound: the volume is not on this node, or not at that path.
@@ -70,6 +70,7 @@ class Expansion:
                 )
             if size > record.connection.size:
                 record = self._records.save(replace(record, connection=replace(record.connection, size=size)))
+            encryption.grow(record)
             self._refresh_view(record)
             if not record.capability.is_block:
                 self._grow_file_system(record, seen)
@@ -80,7 +81,7 @@ class Expansion:
             devices.refresh_size(view)
 
     def _grow_file_system(self, record: StageRecord, seen: mounted.Observation) -> None:
-        device = record.device
+        device = record.content
         if device is None or file_system.is_read_only(record):
             return
         # The file system can grow through any of its mounts, in case the staging mount is gone.

@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 
 from csi_cinderlib.brick.device import Device
-from csi_cinderlib.brick.tools import FENCED
 from csi_cinderlib.errors import HostError, PreconditionFailed, UnsafeToFormat, Unsupported
 from csi_cinderlib.faultpoints import reach
-from csi_cinderlib.host import blankness, devices, filesystems, kernel, mkfs, mounthistory, mountoptions, mounts
+from csi_cinderlib.host import (
+    blankness,
+    devices,
+    disposable,
+    filesystems,
+    kernel,
+    mkfs,
+    mountoptions,
+    mounts,
+    unfinished,
+)
 from csi_cinderlib.host.filesystems import EXT, Signature
-from csi_cinderlib.model.capability import Mount
+from csi_cinderlib.model.capability import DEFAULT_FILE_SYSTEM, Mount
 from csi_cinderlib.model.connection import Formatting
 from csi_cinderlib.node import health
 from csi_cinderlib.node.formatting import Action, Decision, decide
 from csi_cinderlib.node.stage_record import StageRecord, State
 from csi_cinderlib.node.stage_records import StageRecords
 from csi_cinderlib.observe import logs
-from csi_cinderlib.pages import JOURNAL_PAGE
+from csi_cinderlib.pages import HEADER_PAGE, JOURNAL_PAGE
 
 _log = logs.logger(__name__)
 
 
+def create(record: StageRecord, content: Device) -> str:
+    """Create the file system of a new encrypted volume, whose header is not on the device yet.
+
+    Returns:
+        The file system; "" for a raw device.
+
+    Raises:
+        HostError: mkfs failed.
+    """
+    if record.capability.is_block:
+        return ""
+    fs_type = wanted(record) or DEFAULT_FILE_SYSTEM
+    return mkfs.plan(content.path, fs_type, record.connection.mkfs_options).carry_out().name
+
+
 def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[StageRecord, Signature]:
-    """Ensure that the device has the requested file system, and record each step of its creation.
+    """Ensure that the device has the requested file system, and record each step of its creation. An open encrypted volume is complete: it
+    must already have one.
 
     Returns:
         The stored record, and the content of the device.
@@ -32,74 +59,77 @@ def ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[
         UnsafeToFormat, PreconditionFailed, Unsupported: see `formatting.decide`.
         HostError: the device cannot be read, or mkfs failed.
     """
-    try:
+    with ended_by_refusal(records, record):
         return _ensure(records, record, device)
+
+
+@contextlib.contextmanager
+def ended_by_refusal(records: StageRecords, record: StageRecord) -> Iterator[None]:
+    """Remove the mark of an unfinished creation if the volume's device is refused: what is there is from no creation, and must not be
+    taken for that later. If another program holds the device, so that the mark stays, this node does not format the volume any more.
+    """
+    try:
+        yield
     except (UnsafeToFormat, PreconditionFailed, Unsupported):
-        if record.state is State.FORMATTING:  # the content is not from mkfs, so the right to erase it ends
-            records.save(replace(record, state=State.FORMATTED))
+        try:
+            end_creation(record)
+        except HostError as error:
+            _log.warning("mark of unfinished creation kept", volume=record.volume_id, reason=str(error))
+            records.save(replace(records.find(record.volume_id) or record, state=State.FORMATTED))
         raise
+
+
+def end_creation(record: StageRecord) -> None:
+    """Remove the mark of an unfinished creation before the volume's device is used. A reader leaves it, since it writes nothing either.
+
+    Raises HostError.
+    """
+    device = record.device
+    if not device or record.connection.read_only or devices.is_read_only(device.path):
+        return
+    if unfinished.is_marked(device.path, record.volume_id):
+        unfinished.remove(device.path, record.volume_id)
+
+
+def is_unfinished(record: StageRecord, device: Device, *, marked: bool) -> bool:
+    """Whether the device has the mark of a creation of this volume that has not ended.
+
+    Args:
+        marked: this node has recorded content for this attachment.
+
+    Raises:
+        HostError: the device cannot be read; or this node has begun a creation, and another one has begun since.
+    """
+    return unfinished.is_marked(device.path, record.volume_id, by=record.connection.attachment if marked else None)
 
 
 def _ensure(records: StageRecords, record: StageRecord, device: Device) -> tuple[StageRecord, Signature]:
     found = filesystems.probe(device.path)
     marked = records.formatted.holds(record.volume_id, record.connection.attachment)
+    if found is None and record.mapping:
+        raise UnsafeToFormat(
+            f"volume {record.volume_id}: there is no file system in its encryption. It was encrypted as a raw device; "
+            f"nothing was changed. See {HEADER_PAGE}"
+        )
+    interrupted = not record.mapping and is_unfinished(record, device, marked=marked)
     decision = decide(
         found,
         wanted(record),
-        _rule(record),
+        Formatting.FORBIDDEN if record.mapping else rule(record),
         marked=marked,
-        interrupted=record.fs_type if record.state is State.FORMATTING and device.wwid else "",
-        never_mounted=lambda: found is not None and mounthistory.was_never_mounted(device.path, found),
+        unfinished=interrupted,
+        is_wreck=lambda: found is not None and disposable.is_wreck(device.path, found),
         is_blank=lambda: blankness.is_blank(device.path),
     )
     if found is None or decision.action is not Action.USE:
         return _make(records, record, device, decision)
+    if interrupted:  # a node died after mkfs
+        end_creation(record)
     if record.connection.formatting is Formatting.NEVER_FORMATTED and not marked:
         records.formatted.set(record.volume_id, record.connection.attachment)  # also if another program created it
     # A power loss may lose this state, as probing finds it again. It must survive the end of the process, which may leave a mount.
     record = records.save(replace(record, fs_type=decision.fs_type, state=State.FORMATTED), this_boot=True)
     return record, _prepared(records, record, device, found)
-
-
-def clear_remains(records: StageRecords, record: StageRecord) -> bool:
-    """Remove the remains of an interrupted mkfs before the volume leaves this node. No node could format or mount it otherwise.
-
-    A complete file system, and anything else that an interrupted mkfs does not leave, is kept: without fencing, another node may
-    have created it since. Such a node may also be creating one now, so nothing is removed after a reboot.
-
-    Returns:
-        Whether the device is now empty.
-
-    Raises:
-        HostError: mkfs still runs, or the device cannot be read or written.
-    """
-    device = record.device
-    if record.state is not State.FORMATTING or not device or not device.wwid or devices.is_read_only(device.path):
-        return False
-    if _rule(record) is Formatting.FORBIDDEN:
-        return False
-    if record.boot_id != records.boot_id and record.connection.protocol not in FENCED:
-        _log.warning(
-            "remains of interrupted mkfs kept", volume=record.volume_id, reason="another node may have the volume"
-        )
-        return False
-    if problem := health.device_problem(device) or health.replaced(device):
-        raise HostError(f"volume {record.volume_id}: cannot remove the remains of an interrupted mkfs: {problem}")
-    if kept := _other_content(record, device):
-        _log.warning("content kept on device", volume=record.volume_id, device=device.path, content=kept)
-        return False
-    _log.warning("unfinished file system found", volume=record.volume_id, fs_type=record.fs_type)
-    blankness.erase(device.path)
-    records.formatted.clear(record.volume_id)  # the device is empty, so it may be formatted
-    return True
-
-
-def _other_content(record: StageRecord, device: Device) -> str:
-    """What the device contains, unless an interrupted mkfs leaves such content."""
-    found = filesystems.probe(device.path)
-    if found is None:
-        return mkfs.known_content(device.path)
-    return "" if found.unfinished and found.name == record.fs_type else found.name
 
 
 def undo_growth(records: StageRecords, record: StageRecord) -> None:
@@ -108,7 +138,7 @@ def undo_growth(records: StageRecords, record: StageRecord) -> None:
     Raises:
         HostError: the growth is still running, or the device cannot be written; the volume then stays here.
     """
-    device, attachment = record.device, record.connection.attachment
+    device, attachment = record.content, record.connection.attachment
     if not device or not records.growth.is_interrupted(record.volume_id, attachment):
         return
     problem = health.device_problem(device) or health.replaced(device)
@@ -120,7 +150,9 @@ def undo_growth(records: StageRecords, record: StageRecord) -> None:
 
 
 def note_raw_use(records: StageRecords, record: StageRecord) -> None:
-    """Ensure that a volume that is used as a raw device is not formatted later, should its attachment permit that."""
+    """Ensure that a volume that is used as a raw device is not taken for one without data later."""
+    if not record.mapping:
+        end_creation(record)
     if not record.connection.read_only and record.connection.formatting is not Formatting.FORBIDDEN:
         records.formatted.set(record.volume_id, record.connection.attachment)
 
@@ -190,7 +222,8 @@ def grow_mounted(record: StageRecord, device: Device, found: Signature | None = 
     filesystems.grow(device.path, record.staging_path)
 
 
-def _rule(record: StageRecord) -> Formatting:
+def rule(record: StageRecord) -> Formatting:
+    """Whether the connected device may be formatted."""
     if record.connection.read_only or record.state.beyond_formatting:
         return Formatting.FORBIDDEN
     return record.connection.formatting
@@ -199,13 +232,17 @@ def _rule(record: StageRecord) -> Formatting:
 def _make(
     records: StageRecords, record: StageRecord, device: Device, decision: Decision
 ) -> tuple[StageRecord, Signature]:
-    if decision.action is Action.MAKE_AGAIN:  # the record still names the interrupted file system
-        _log.warning("unfinished file system found", volume=record.volume_id, fs_type=record.fs_type)
-        blankness.erase(device.path)
+    if decision.action is Action.MAKE_AGAIN:
+        _log.warning("unfinished file system found", volume=record.volume_id, device=device.path)
+        remains = disposable.of_remains(device.path)
+        records.formatted.clear(record.volume_id)  # the device is about to be empty; until then its own mark says so
+        unfinished.mark(remains, record.volume_id, record.connection.attachment)  # an earlier creator must not finish
+        blankness.erase(remains)
     creation = mkfs.plan(device.path, decision.fs_type, record.connection.mkfs_options)
-    # From this state on, what the device contains is the remains of mkfs, and may be erased.
-    record = records.save(replace(record, fs_type=decision.fs_type, state=State.FORMATTING))
-    reach("stage.format-intent")  # no mark yet: "never formatted" still holds
+    record = records.save(replace(record, fs_type=decision.fs_type))  # with its device, before the mount is there
+    reach("stage.device-recorded")
+    unfinished.mark(creation.proof, record.volume_id, record.connection.attachment)
+    reach("stage.device-marked")  # no mark of the attachment yet: "never formatted" still holds
     records.formatted.set(record.volume_id, record.connection.attachment)
     reach("stage.format-marked")
     _log.info(
@@ -217,8 +254,9 @@ def _make(
     )
     created = creation.carry_out()
     reach("stage.mkfs-done")
-    # In memory is enough: the volume is not in use until it is staged, so mkfs may run again.
-    record = records.note(replace(record, state=State.FORMATTED))
+    unfinished.remove(device.path, record.volume_id, by=record.connection.attachment)
+    # In memory is enough: what is on the device is found again.
+    record = records.note(replace(record, fs_type=decision.fs_type, state=State.FORMATTED))
     reach("stage.formatted")
     return record, created
 

@@ -33,14 +33,16 @@ class Observation:
 
     Attributes:
         table: all mounts.
-        is_here: the recorded device path still leads to the recorded device.
-        own: mounts of the device and of its read-only view, including covered ones; empty unless `is_here`.
+        device: the connected device, if its recorded path still leads to it. Only this one may be given up or taken offline.
+        content: the device with the volume's content (`StageRecord.content`), if it is here: for a volume in plain the same one.
+        own: mounts of the content and of its read-only view, including covered ones; empty without it.
         view: see `read_only_view`.
     """
 
     record: StageRecord
     table: tuple[Mount, ...]
-    is_here: bool
+    device: Device | None = None
+    content: Device | None = None
     own: tuple[Mount, ...] = ()
     view: str = ""
 
@@ -88,13 +90,16 @@ def observe(record: StageRecord, *, lost: str | None = None) -> Observation:
         lost: a fresh result of `health.lost` or `health.device_problem` for its device; "" means that the device is here.
     """
     table = mounts.table()
-    device = record.device
-    if device is None or (lost != "" and is_another_device(record)):
-        return Observation(record, table, is_here=False)
-    own = mounts.by_device(device.path, among=table)
+    device = record.device if lost == "" or not is_reassigned(record) else None
+    content = device
+    if record.mapping:
+        content = None if is_another_device(record) else record.content
+    if content is None:
+        return Observation(record, table, device)
+    own = mounts.by_device(content.path, among=table)
     if view := read_only_view(record):
         own += mounts.by_device(view, among=table)
-    return Observation(record, table, is_here=True, own=own, view=view)
+    return Observation(record, table, device, content, own=own, view=view)
 
 
 def require_reached(here: Mount, table: Sequence[Mount]) -> None:
@@ -114,8 +119,8 @@ def require_none_below(path: str, table: Sequence[Mount]) -> None:
 
 
 def read_only_view(record: StageRecord) -> str:
-    """The loop device that shows the volume's device read-only, or ""."""
-    device = record.device
+    """The loop device that shows the volume's content read-only, or ""."""
+    device = record.content
     if device is None or not record.capability.is_block:
         return ""
     return devices.find_attached(device.path, read_only=True) or ""
@@ -123,21 +128,30 @@ def read_only_view(record: StageRecord) -> str:
 
 def detach_read_only_view(record: StageRecord) -> None:
     """Detach the device that `read_only_view` finds. Raises HostError: it is in use."""
-    if record.device and record.capability.is_block:
-        devices.detach_from(record.device.path, read_only=True)
+    if record.content and record.capability.is_block:
+        devices.detach_from(record.content.path, read_only=True)
 
 
 def is_another_device(record: StageRecord, *, answers: bool = True) -> bool:
-    """Whether the recorded path is now another device, or none. Its mounts then do not belong to the volume.
+    """Whether the path of the volume's content is now another device, or none. Its mounts then do not belong to the volume.
 
     Args:
         answers: whether the volume's share answers. If not, the share is not contacted (see `identities.shows`).
     """
-    device = record.device
+    device = record.content
+    if device and not answers and not record.mapping:
+        return not devices.is_block_device(device.path) or not identities.shows(device.path, device.file)
+    return _is_another(device)
+
+
+def is_reassigned(record: StageRecord) -> bool:
+    """Whether the path of the connected device is now another device, or none."""
+    return _is_another(record.device)
+
+
+def _is_another(device: Device | None) -> bool:
     if device is None or not devices.is_block_device(device.path):
         return True
-    if not answers:
-        return not identities.shows(device.path, device.file)
     try:
         return devices.identity(device.path) != device.wwid
     except HostError:
@@ -166,7 +180,7 @@ def is_own(records: StageRecords, record: StageRecord, here: Mount, *, name: str
     Args:
         name: a fresh result of `identity` for the mount.
     """
-    device = record.device
+    device = record.content
     if device is None:
         return False
     name = identity(here) if name is None else name
@@ -226,6 +240,6 @@ def taken(device: Device, owner: str) -> HostError:
 
 def make_writable(record: StageRecord) -> None:
     """Make a device writable again after a read-only stage; the device may outlive the connection."""
-    if record.connection.read_only and record.device and not is_another_device(record):
+    if record.connection.read_only and record.device and not is_reassigned(record):
         with contextlib.suppress(HostError):
             devices.set_read_only(record.device.path, False)

@@ -19,7 +19,7 @@ from csi_cinderlib.host.mounts import Mount
 from csi_cinderlib.model.capability import AccessMode, Capability
 from csi_cinderlib.model.capability import Mount as MountAccess
 from csi_cinderlib.model.requests import NodePublishVolume
-from csi_cinderlib.node import file_system, health, mounted
+from csi_cinderlib.node import encryption, file_system, health, mounted
 from csi_cinderlib.node.calls import Calls
 from csi_cinderlib.node.paths import Paths, is_noted_by_kubelet, overlap
 from csi_cinderlib.node.stage_record import Publication, StageRecord, State
@@ -88,7 +88,8 @@ class Publishing:
                 f"volume {request.volume_id} is staged at {record.staging_path}, not at {request.staging_path}"
             )
         _compatible(record, request.capability)
-        if problem := health.device_problem(record.device) or health.replaced(record.device):
+        problem = health.device_problem(record.device) or health.replaced(record.device) or encryption.problem(record)
+        if problem:
             raise PreconditionFailed(f"volume {request.volume_id} must be staged again: {problem}")
         return record
 
@@ -217,12 +218,12 @@ def _healthy(record: StageRecord, staged: Mount | None) -> None:
 
     A read-only stage is exempt: reading may be the only way to rescue the data.
     """
-    if staged is None or record.device is None or record.capability.is_block:
+    if staged is None or record.content is None or record.capability.is_block:
         return
     read_only = file_system.is_read_only(record)
     problem = health.mount_problem(staged, read_only=read_only)
     if not problem and not read_only:
-        problem = health.errors_noted(record.device.path)
+        problem = health.errors_noted(record.content.path)
     if problem:
         raise PreconditionFailed(
             f"cannot publish volume {record.volume_id}: {problem}. Delete the pods on this node that use the volume; it is "
@@ -323,9 +324,9 @@ def _is_empty(directory: int, name: str, *, block: bool) -> bool:
 
 
 def _bind_device(record: StageRecord, wanted: Publication, undo: ExitStack) -> None:
-    device = record.device
+    device = record.content
     assert device
-    path = device.path
+    path = os.path.realpath(device.path)
     if wanted.read_only and not devices.is_read_only(path):
         # A read-only bind mount does not prevent writes to a device node.
         path = devices.attach_file(path, read_only=True)
@@ -344,11 +345,11 @@ def _viewed(record: StageRecord | None, here: Mount | None, *, answers: bool) ->
     found = {_shown_read_only(here.target) if here and mounts.bound_node(here) else ""}
     if (
         record
-        and record.device
+        and record.content
         and record.capability.is_block
         and not mounted.is_another_device(record, answers=answers)
     ):
-        found.add(record.device.path)
+        found.add(record.content.path)
     return tuple(sorted(found - {""}))
 
 

@@ -102,7 +102,7 @@ def _settle(
 
 def is_orphan(record: StageRecord) -> bool:
     """Whether the volume is unused and no call for it is expected: its staging path, which the caller owns, is gone, or
-    staging ended before the device's content was read. A volume in formatting is kept for the retry.
+    staging ended before the device's content was known. An interrupted creation has its mark on the device, so its record is not needed.
     """
     seen = mounted.observe(record)
     if seen.at(record.staging_path) or seen.visible():

@@ -28,14 +28,11 @@ def divide(values: Values) -> tuple[dict[str, Any], dict[str, Any]]:
     return {key: value for key, value in values.items() if key not in secret}, secret
 
 
-def needed(secret: Values, protocol: str, *, connects_again: bool) -> dict[str, Any]:
+def needed(secret: Values, protocol: str) -> dict[str, Any]:
     """The secrets of a connection that must be kept.
 
     A secret inside a value of another name, such as mount options, is kept because the value itself may be needed.
-
-    Args:
-        connects_again: the volume may have to be connected again from the record alone.
     """
-    if connects_again or credentials.are_asked_again(protocol):
+    if credentials.are_asked_again(protocol):
         return dict(secret)
     return {key: value for key, value in secret.items() if not redact.is_secret_key(key)}

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import enum
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from csi_cinderlib.brick.device import Device
+from csi_cinderlib.errors import PreconditionFailed
+from csi_cinderlib.host import luks
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.connection import Connection
-from csi_cinderlib.node import record_secrets
+from csi_cinderlib.model.requests import StageVolume
+from csi_cinderlib.node import durable_files, record_secrets
 from csi_cinderlib.node.record_secrets import Vault
+from csi_cinderlib.pages import HEADER_PAGE
 
 VERSION = 1
 
@@ -27,8 +32,6 @@ class State(enum.StrEnum):
 
     INTENT = "intent"
     CONNECTED = "connected"
-    FORMATTING = "formatting"
-    """mkfs may have started, on a device without known content. The volume has not been in use since, so mkfs may run again."""
     FORMATTED = "formatted"
     STAGED = "staged"
 
@@ -53,6 +56,7 @@ class StageRecord:
 
     Attributes:
         device: as last connected; its `wwid` is compared before every mount and mkfs (promise 2).
+        header: the UUID of the volume's LUKS2 header, stored before the header is written or opened; "" if unknown.
         fs_type: the file system on the device, or the target of an interrupted mkfs.
         boot_id: the boot in which the record was last written.
     """
@@ -63,9 +67,34 @@ class StageRecord:
     connection: Connection
     state: State = State.INTENT
     device: Device | None = None
+    header: str = ""
     fs_type: str = ""
     publications: tuple[Publication, ...] = ()
     boot_id: str = ""
+
+    @property
+    def mapping(self) -> str:
+        """The name of an encrypted volume's device-mapper device; "" for a volume in plain. It depends on the volume's id only."""
+        return mapping_name(self.volume_id) if self.connection.encryption else ""
+
+    @property
+    def content(self) -> Device | None:
+        """The device that has the volume's file system, or is published as a raw device: never the device of an encrypted volume itself,
+        but its mapping, which may not be open. None before the device is connected or its header is known.
+        """
+        if not self.mapping:
+            return self.device
+        if not self.header:
+            return None
+        return Device(path=luks.path_of(self.mapping), wwid=luks.identity_of(self.header, self.mapping))
+
+    @property
+    def identities(self) -> frozenset[str]:
+        """The known identities of the volume's device and of its content. Does not ask the device mapper, whose failure must not affect
+        volumes in plain.
+        """
+        content = {luks.identity_of(self.header, self.mapping)} if self.mapping and self.header else set()
+        return frozenset({*content, *((self.device.wwid,) if self.device else ())})
 
     def is_of(self, connection: Connection) -> bool:
         """Whether the record is for the same attachment. Between two attachments another node may have written to the volume.
@@ -88,13 +117,53 @@ class StageRecord:
         return replace(self, publications=kept)
 
 
+def require_same_encryption(record: StageRecord, connection: Connection) -> None:
+    """Raises PreconditionFailed if a known volume was encrypted and now is in plain, or the reverse. That never changes for a volume."""
+    known, told = record.connection.encryption or "none", connection.encryption or "none"
+    if known != told:
+        raise PreconditionFailed(
+            f"volume {record.volume_id}: this node knows it with encryption {known}, but the controller now says {told}; it was not "
+            f"staged. Is an older version of the controller running? See {HEADER_PAGE}"
+        )
+
+
+def begin(request: StageVolume, connection: Connection, previous: StageRecord | None) -> StageRecord:
+    """The record of this attempt, with the progress of an earlier attempt for the same attachment."""
+    record = StageRecord(
+        volume_id=request.volume_id,
+        staging_path=request.staging_path,
+        capability=request.capability,
+        connection=connection,
+    )
+    if previous is None:
+        return record
+    return replace(
+        record,
+        publications=previous.publications,
+        device=previous.device,
+        header=previous.header,
+        state=previous.state,
+        fs_type=previous.fs_type,
+    )
+
+
+_FORMATTING = "formatting"
+"""An earlier version stored that mkfs was about to run."""
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def mapping_name(volume_id: str) -> str:
+    """A unique name for any volume id. The kernel limits the UUID of a mapping, which contains the name, to 128 characters."""
+    name = volume_id if _PLAIN_ID.fullmatch(volume_id) else durable_files.hashed(volume_id)
+    return f"cinderlib-{name}"
+
+
 def encode(record: StageRecord, vault: Vault) -> bytes:
     """The content of the file. Raises the errors of the vault."""
     device = record.device
     connection = json.loads(record.connection.to_json())
     connection["data"], secret = record_secrets.divide(connection["data"])
-    # After a reboot during mkfs, unstage connects the volume again.
-    secret = record_secrets.needed(secret, record.connection.protocol, connects_again=record.state is State.FORMATTING)
+    secret = record_secrets.needed(secret, record.connection.protocol)
     info, secret_info = record_secrets.divide(device.info if device else {})
     sealed = {"data": secret, "info": secret_info}
     content = {
@@ -112,6 +181,7 @@ def encode(record: StageRecord, vault: Vault) -> bytes:
             "file": device.file,
             "info": info,
         },
+        **({"header": record.header} if record.header else {}),
         "fs_type": record.fs_type,
         "publications": [
             {"target_path": item.target_path, "read_only": item.read_only, "capability": _capability(item.capability)}
@@ -140,8 +210,9 @@ def decode(text: bytes, vault: Vault) -> StageRecord:
         staging_path=_text(raw["staging_path"]),
         capability=_parsed_capability(raw["capability"]),
         connection=connection,
-        state=State(raw["state"]),
+        state=_state(raw["state"]),
         device=Device(**device) if device else None,
+        header=_text(raw.get("header", "")),
         fs_type=_text(raw["fs_type"]),
         publications=tuple(
             Publication(
@@ -180,6 +251,10 @@ def _parsed_capability(raw: Mapping[str, Any]) -> Capability:
     if raw.get("block"):
         return Capability(Block(), mode)
     return Capability(Mount(fs_type=raw["fs_type"], flags=tuple(raw["flags"]), group=raw["group"]), mode)
+
+
+def _state(text: str) -> State:
+    return State.CONNECTED if text == _FORMATTING else State(text)
 
 
 def _text(value: object) -> str:

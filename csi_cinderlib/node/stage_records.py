@@ -174,9 +174,7 @@ class StageRecords:
 
     def owner_of(self, wwid: str, *, other_than: str) -> str:
         """The volume, except `other_than`, whose record names this device; "" if there is none."""
-        owners = (
-            record.volume_id for record in self.others(other_than) if record.device and record.device.wwid == wwid
-        )
+        owners = (record.volume_id for record in self.others(other_than) if wwid in record.identities)
         return next(owners, "") if wwid else ""
 
     def staged_at(self, path: str, *, other_than: str) -> str:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from csi_cinderlib.brick import scsi
 from csi_cinderlib.brick.device import Device
 from csi_cinderlib.brick.initiator import Initiator
-from csi_cinderlib.brick.tools import FENCED
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.errors import AlreadyExists, DriverError, HostError, InvalidRequest, PreconditionFailed
 from csi_cinderlib.faultpoints import reach
@@ -17,11 +16,12 @@ from csi_cinderlib.host import devices, kernel, mounts, resolving
 from csi_cinderlib.host.filesystems import Signature
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.requests import StageVolume
-from csi_cinderlib.node import file_system, health, mounted
+from csi_cinderlib.node import encryption, file_system, health, mounted, passphrases
 from csi_cinderlib.node.calls import Calls
 from csi_cinderlib.node.contexts import Opener
+from csi_cinderlib.node.passphrases import Keys
 from csi_cinderlib.node.paths import Paths
-from csi_cinderlib.node.stage_record import StageRecord, State
+from csi_cinderlib.node.stage_record import StageRecord, State, begin, require_same_encryption
 from csi_cinderlib.node.stage_records import StageRecords
 from csi_cinderlib.observe import logs
 
@@ -58,34 +58,40 @@ class Staging:
             PreconditionFailed: the device has unexpected content (UnsafeToFormat, another file system) or another identity, the
                 volume is still published here under an earlier attachment, or the context belongs to an earlier attachment.
             HostError: the device, a tool or a mount failed.
+            WrongKey: the Secret does not open the encryption.
             NoAnswer: the volume's share does not respond; nothing was started.
         """
         connection = self._open(request)
+        keys = passphrases.keys_of(request, connection.encryption)
         file = self._initiator.file_of(connection)
-        self._calls.carry_out(request.volume_id, lambda: self._stage(request, connection), file=file)
+        self._calls.carry_out(request.volume_id, lambda: self._stage(request, connection, keys), file=file)
 
-    def _stage(self, request: StageVolume, connection: Connection) -> None:
+    def _stage(self, request: StageVolume, connection: Connection, keys: Keys | None) -> None:
         request = replace(request, staging_path=self._paths.resolve(request.staging_path, "staging_target_path"))
         with self._locks.hold(mounted.key(request.volume_id), mounted.path_key(request.staging_path)):
             self._refuse_occupied(request)
             mounted.require_free(self._records, connection)
             self._records.attachments.enter(request.volume_id, connection.attachment)
             previous = self._records.find(request.volume_id)
+            if previous:
+                require_same_encryption(previous, connection)
             if previous and not previous.is_of(connection):
                 self._leave(previous)
                 previous = None
             if previous:
                 seen = mounted.observe(previous)
                 if self._is_settled(previous, request, seen):
+                    if keys:
+                        encryption.verify(previous, keys)
                     return
                 self._clear_away(previous, seen)
-            self._carry_out(_intent(request, connection, previous), fresh=previous is None)
+            self._carry_out(begin(request, connection, previous), keys, fresh=previous is None)
 
     def _refuse_occupied(self, request: StageVolume) -> None:
         """Check the records: the mount table does not show the staging path of a block volume, which is not mounted."""
         if owner := self._records.staged_at(request.staging_path, other_than=request.volume_id):
             other = self._records.find(owner)
-            if other and other.capability.is_block and not mounted.is_another_device(other):
+            if other and other.capability.is_block and not mounted.is_reassigned(other):
                 raise AlreadyExists("staging path", request.staging_path, f"volume {owner} is staged there")
 
     def _open(self, request: StageVolume) -> Connection:
@@ -101,11 +107,12 @@ class Staging:
         """Whether the volume is staged as requested and works."""
         here, _ = seen.places()
         block = record.capability.is_block
-        if not record.device or not (record.state is State.STAGED if block else here):
+        if not record.device or not record.content or not (record.state is State.STAGED if block else here):
             return False
         problem = (
             health.device_problem(record.device)
             or health.replaced(record.device)
+            or encryption.problem(record)
             or (health.mount_problem(here, read_only=file_system.is_read_only(record)) if here else "")
         )
         if problem:
@@ -114,7 +121,7 @@ class Staging:
         if (record.staging_path, record.capability) != (request.staging_path, request.capability):
             raise AlreadyExists("stage of volume", record.volume_id, _difference(record, request))
         if record.state is not State.STAGED:
-            file_system.grow_mounted(record, record.device)
+            file_system.grow_mounted(record, record.content)
             self._records.save(replace(record, state=State.STAGED))
         return True
 
@@ -130,9 +137,9 @@ class Staging:
                 "unpublish it there first"
             )
         _log.warning("stage of earlier attachment found", volume=record.volume_id)
-        if record.device and seen.is_here:
-            self._initiator.give_up(record.device)
-            scsi.take_offline(record.device.path)  # other kinds of device cannot be forced to fail
+        if seen.device:
+            self._initiator.give_up(seen.device)
+            scsi.take_offline(seen.device.path)  # other kinds of device cannot be forced to fail
         mounted.unmount_own(self._records, record, record.staging_path, seen=seen)
         self._disconnect(record, force=True)
 
@@ -148,8 +155,8 @@ class Staging:
         dead = health.lost(device) if device else ""
         if not dead:
             seen.refuse_covered()
-        elif device and seen.is_here:
-            self._initiator.give_up(device)
+        elif seen.device:
+            self._initiator.give_up(seen.device)
         if not targets and not dead and here:
             file_system.thaw(record)
         mounted.unmount_own(self._records, record, record.staging_path, seen=seen)
@@ -162,6 +169,7 @@ class Staging:
         Args:
             force: the device does not work. The caller has already checked the identity of a working device.
         """
+        encryption.close(record, force=force)  # by its own name, whatever the device at the recorded path is now
         device = record.device
         with contextlib.suppress(HostError):
             name = (devices.identity(device.path) if force else device.wwid) if device else ""
@@ -171,7 +179,7 @@ class Staging:
         mounted.make_writable(record)
         self._initiator.disconnect(record.connection, device, force=force)
 
-    def _carry_out(self, record: StageRecord, *, fresh: bool) -> None:
+    def _carry_out(self, record: StageRecord, keys: Keys | None, *, fresh: bool) -> None:
         with ExitStack() as undo:
             self._records.save(record)
             undo.callback(self._give_back, record, fresh=fresh)
@@ -183,17 +191,19 @@ class Staging:
                 self._records.remove(record.volume_id)
                 raise mounted.taken(device, owner)
             record = self._accept(record, device)
+            self._grow_device(record, device)
+            record = encryption.open(self._records, record, keys)
             file_system.undo_growth(self._records, record)
             if record.capability.is_block:
-                self._grow_device(record, device)
                 file_system.note_raw_use(self._records, record)
             else:
-                record = self._mount(record, device, undo)
+                record = self._mount(record, keys, undo)
             self._records.save(replace(record, state=State.STAGED))
             undo.pop_all()
 
-    def _mount(self, record: StageRecord, device: Device, undo: ExitStack) -> StageRecord:
-        self._grow_device(record, device)
+    def _mount(self, record: StageRecord, keys: Keys | None, undo: ExitStack) -> StageRecord:
+        device = record.content
+        assert device
         with kernel.named(f"cannot create the staging path {record.staging_path}"):
             resolving.make_directory(record.staging_path)
         table = mounts.table()
@@ -206,14 +216,14 @@ class Staging:
         record, found = file_system.ensure(self._records, record, device)
         undo.callback(mounted.unmount_own, self._records, record, record.staging_path)
         if record.connection.read_only:
-            record = self._mount_read_only(record, device, found)
+            record = self._mount_read_only(record, device, keys, found)
         else:
             file_system.mount(record, device)
         reach("stage.mounted")
         file_system.grow_mounted(record, device, found)
         return record
 
-    def _mount_read_only(self, record: StageRecord, device: Device, found: Signature) -> StageRecord:
+    def _mount_read_only(self, record: StageRecord, device: Device, keys: Keys | None, found: Signature) -> StageRecord:
         """Mount a volume that is attached read-only. The device is set read-only first, so that the kernel cannot replay a
         journal while another node has the volume mounted.
         """
@@ -223,29 +233,33 @@ class Staging:
         except mounts.NeedsWriting as error:
             if not record.connection.alone:
                 raise file_system.unclean(record, "the volume is attached to other nodes") from error
-            record = self._replay(record, device, found)
-            assert record.device
-            file_system.mount(record, record.device)
+            record = self._replay(record, keys, found)
+            assert record.content
+            file_system.mount(record, record.content)
         return record
 
-    def _replay(self, record: StageRecord, device: Device, found: Signature) -> StageRecord:
+    def _replay(self, record: StageRecord, keys: Keys | None, found: Signature) -> StageRecord:
         """Let the kernel replay the journal, with the device temporarily writable."""
-        if device.file:  # attached read-only
-            record = self._reattach(record, read_only=False)
-        else:
-            devices.set_read_only(device.path, False)
-        assert record.device
+        record = self._switch(record, keys, read_only=False)
+        device = record.content
+        assert device
         _log.info("journal replay started", volume=record.volume_id, device=device.path)
         try:
-            file_system.mount(record, record.device, found)
+            file_system.mount(record, device, found)
         except mounts.NeedsWriting as error:
             raise file_system.unclean(record, f"{device.path} is read-only") from error
         mounted.unmount_own(self._records, record, record.staging_path)
-        devices.flush(record.device.path)
-        if device.file:
-            record = self._reattach(record, read_only=True)
+        devices.flush(device.path)
+        return self._switch(record, keys, read_only=True)
+
+    def _switch(self, record: StageRecord, keys: Keys | None, *, read_only: bool) -> StageRecord:
+        """Make the volume read-only or writable. Its device may be another one then."""
+        encryption.close(record)
+        if record.device and record.device.file:  # attached read-only
+            record = self._reattach(record, read_only=read_only)
         assert record.device
-        devices.set_read_only(record.device.path, True)
+        devices.set_read_only(record.device.path, read_only)
+        encryption.reopen(record, keys)
         return record
 
     def _reattach(self, record: StageRecord, *, read_only: bool) -> StageRecord:
@@ -284,8 +298,7 @@ class Staging:
             if mounted.observe(current).own:
                 return
             file_system.undo_growth(self._records, current)
-            if file_system.clear_remains(self._records, current):
-                current = self._records.save(replace(current, state=State.CONNECTED, fs_type=""), frees=True)
+            encryption.close(current)
             mounted.make_writable(current)
             self._initiator.disconnect(current.connection, current.device)
             if fresh and current.state in (State.INTENT, State.CONNECTED):
@@ -315,28 +328,7 @@ class Staging:
                         "no stage record of the volume there; not unmounted"
                     )
                 return
-            self.take_down(self._found_again(record))
-
-    def _found_again(self, record: StageRecord) -> StageRecord:
-        """Connect the device again after a reboot during mkfs, so that the remains of mkfs can be removed.
-
-        The remains stay if the device cannot be connected or has another identity, or if another node may have it.
-        """
-        known = record.device
-        fenced = record.connection.protocol in FENCED  # see file_system.clear_remains
-        if record.state is not State.FORMATTING or not fenced or not known or not mounted.is_another_device(record):
-            return record
-        try:
-            found = self._initiator.connect(record.connection)
-            if found.wwid == known.wwid:
-                return self._records.save(replace(record, device=found), frees=True)
-            if not self._records.owner_of(found.wwid, other_than=record.volume_id):
-                self._initiator.disconnect(record.connection, found)
-            problem = f"{found.path} identifies as {found.wwid or 'unknown'}, expected {known.wwid}"
-        except DriverError as error:
-            problem = str(error)
-        _log.warning("remains of interrupted mkfs kept", volume=record.volume_id, reason=problem)
-        return record
+            self.take_down(record)
 
     def take_down(self, record: StageRecord) -> None:
         """`unstage` for a caller that holds the volume's lock and has read its record."""
@@ -348,8 +340,8 @@ class Staging:
             raise PreconditionFailed(f"volume {record.volume_id} is still published at {', '.join(sorted(targets))}")
         if not dead:
             seen.refuse_covered()
-        elif device and seen.is_here:
-            self._initiator.give_up(device)
+        elif seen.device:
+            self._initiator.give_up(seen.device)
         here = seen.at(record.staging_path)
         if here and not dead and (here in seen.own or mounted.is_own(self._records, record, here)):
             file_system.thaw(record)
@@ -361,29 +353,13 @@ class Staging:
             _log.warning("device not flushed", volume=record.volume_id, reason=dead)
         elif device:
             file_system.undo_growth(self._records, record)
-            file_system.clear_remains(self._records, record)
-            reach("unstage.cleared")
             if seen.view:
                 mounted.detach_read_only_view(record)
+            encryption.close(record)
+            reach("unstage.closed")
         self._disconnect(record, force=bool(dead))
         reach("unstage.disconnected")
         self._records.remove(record.volume_id)
-
-
-def _intent(request: StageVolume, connection: Connection, previous: StageRecord | None) -> StageRecord:
-    """The record of this attempt, with the progress of an earlier attempt for the same attachment."""
-    record = StageRecord(
-        volume_id=request.volume_id,
-        staging_path=request.staging_path,
-        capability=request.capability,
-        connection=connection,
-    )
-    if previous is None:
-        return record
-    record = replace(record, publications=previous.publications, device=previous.device)
-    if previous.state is State.FORMATTING and not connection.attachment:
-        return record  # without a name, this may not be the attachment whose mkfs was interrupted
-    return replace(record, state=previous.state, fs_type=previous.fs_type)
 
 
 def _difference(record: StageRecord, request: StageVolume) -> str:

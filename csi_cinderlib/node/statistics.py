@@ -8,7 +8,7 @@ from csi_cinderlib.errors import HostError, NoAnswer, NotFound, OperationPending
 from csi_cinderlib.host import devices, filesystems
 from csi_cinderlib.host.mounts import Mount
 from csi_cinderlib.model.requests import Condition, NodeStats, Usage
-from csi_cinderlib.node import file_system, health, mounted
+from csi_cinderlib.node import encryption, file_system, health, mounted
 from csi_cinderlib.node.calls import Calls
 from csi_cinderlib.node.paths import Paths
 from csi_cinderlib.node.stage_record import StageRecord
@@ -73,7 +73,7 @@ class Statistics:
         if staging_path and self._paths.resolve(staging_path, "staging_target_path") != record.staging_path:
             raise NotFound("staging path", staging_path)
         volume_path = self._paths.locate(volume_path, "volume_path")
-        problem = health.device_problem(record.device)
+        problem = health.device_problem(record.device) or encryption.problem(record)
         seen = mounted.observe(record, lost=problem)
         if not is_shown_at(volume_path, seen):
             raise NotFound("volume path", volume_path)
@@ -82,7 +82,7 @@ class Statistics:
         return NodeStats(usage=_usage(record, volume_path), condition=condition)
 
     def _problem(self, record: StageRecord, mount: Mount | None) -> str:
-        device = record.device
+        device = record.content
         assert device
         problem = health.read_problem(device.path)
         if not problem and mount and not record.capability.is_block:
@@ -99,7 +99,7 @@ def is_shown_at(path: str, seen: mounted.Observation) -> bool:
     here = seen.at(path)
     if here is None:
         return False
-    if not seen.is_here:
+    if seen.content is None:
         # The device is gone, so the mount table cannot be matched with it; use the record.
         return path == record.staging_path or record.publication(path) is not None
     if seen.visible().get(here.target) != here:
@@ -118,8 +118,9 @@ def _size(record: StageRecord) -> tuple[Usage, ...]:
 
 
 def _usage(record: StageRecord, path: str) -> tuple[Usage, ...]:
-    device = record.device
-    assert device
+    device = record.content
+    if device is None:
+        return _size(record)
     try:
         if record.capability.is_block:
             return (Usage(unit="bytes", total=devices.size(device.path)),)

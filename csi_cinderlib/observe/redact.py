@@ -120,6 +120,23 @@ def secrets_in(options: Mapping[str, object]) -> Iterator[str]:
             yield from secrets_in(inner)
 
 
+def all_in(value: object) -> Iterator[str]:
+    """All texts of a value that is secret by its origin, also the parts that a driver makes of it: items of lists and of mappings."""
+    for leaf in _leaves(value):
+        yield from _as_understood(leaf)
+        if isinstance(leaf, str):
+            items = [item.strip() for item in leaf.split(",")]
+            parts = [*items, *(str(part) for item in items for part in _pairs(item).values())]
+            yield from (part for part in parts if part and part.lower() not in _SWITCHES)
+            yield from secrets_in({"text": leaf})
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """All texts in a value at any depth, and the items of those that are lists."""
+    for leaf in _leaves(value):
+        yield from str(leaf).split(",")
+
+
 def _leaves(value: object) -> Iterator[object]:
     """The values of a secret key at any depth, without switches."""
     if isinstance(value, Mapping):
@@ -170,9 +187,9 @@ def _pairs(text: str) -> dict[str, object]:
     }
 
 
-def of_backend(error: Exception, options: Mapping[str, object]) -> str:
-    """The message of an error of a back end without secrets. Drivers quote their options in messages."""
-    with hiding(secrets_in(options)):
+def of_backend(error: Exception, secrets: Iterable[str]) -> str:
+    """The message of an error of a back end without these secrets. Drivers quote their options in messages."""
+    with hiding(secrets):
         return text(error.message if isinstance(error, BackendError) else str(error))
 
 

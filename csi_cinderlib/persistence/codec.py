@@ -36,8 +36,9 @@ __all__ = [
     "to_text",
 ]
 
-VERSION = 1
-"""Increased only if older programs must not change the record. A new field does not require it."""
+VERSION = 2
+"""The newest version of records. Older programs must not use or change a record of a newer version than theirs. A new field does not require
+one, except a field that must not be ignored (`records.SINCE_2`): a record in which it is empty keeps its version."""
 
 MAX_KEY_BYTES = 1024
 """Limit of an id or an indexed field in UTF-8, which all stores can index."""
@@ -75,7 +76,7 @@ def encode(record: Record, sealer: Sealer | None = None) -> dict[str, Any]:
         InvalidRequest: the value of a field does not match its type, or cannot be represented in JSON.
     """
     form = FORMS[type(record)]
-    body: dict[str, Any] = {"v": VERSION, "kind": form.name}
+    body: dict[str, Any] = {"v": form.version_of(record), "kind": form.name}
     try:
         form.write(record, body)
     except WrongValue as wrong:
@@ -180,10 +181,11 @@ def _opened(form: Form, body: object, id: str, sealer: Sealer | None) -> dict[st
     if body.get("kind") != form.name:
         raise WrongValue(f"its kind is {body.get('kind')!r}")
     version = body.get("v")
-    if version != VERSION:
+    if type(version) is not int or version not in form.versions:
         newer = isinstance(version, int) and version > VERSION
+        supported = ", ".join(map(str, form.versions))
         raise WrongValue(
-            f"unsupported version {version!r}; supported: {VERSION}" + ("; upgrade csi-cinderlib" if newer else "")
+            f"unsupported version {version!r}; supported: {supported}" + ("; upgrade csi-cinderlib" if newer else "")
         )
     return _unseal(form, body, body["sealed"], id, sealer) if "sealed" in body else body
 

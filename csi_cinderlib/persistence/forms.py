@@ -7,8 +7,9 @@ import functools
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
+from operator import attrgetter
 from typing import Any
 
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
@@ -27,6 +28,7 @@ class Form:
         name: the class name in lower case with hyphens, for example "group-snapshot".
         mandatory: fields that an object must contain to be readable.
         secrets: dotted paths of the sealed fields.
+        versions: all versions of objects of this form, see `version_of`.
         make: creates the dataclass from the values that `read` returns.
         schema: the JSON schema of the object; other properties are allowed and kept.
     """
@@ -43,6 +45,8 @@ class Form:
         self._simple = {name: coder.read for name, coder in coders.items() if not coder.nested}
         self._nested = {name: coder.read for name, coder in coders.items() if coder.nested}
         self.mandatory = frozenset(item.name for item in own if _is_required(item))
+        self._since = tuple(found for item in own for found in _since(item, hints[item.name]))
+        self.versions = tuple(sorted({1, *(since for _, since in self._since)}))
         self.secrets = tuple(path for item in own for path in _secrets(item, hints[item.name]))
         self.schema: Mapping[str, Any] = {
             "type": "object",
@@ -52,6 +56,10 @@ class Form:
             ],
             "additionalProperties": True,
         }
+
+    def version_of(self, value: object) -> int:
+        """The lowest version of programs that know all fields that they must not ignore."""
+        return max((since for read, since in self._since if read(value)), default=1)
 
     def write(self, value: object, body: dict[str, Any]) -> dict[str, Any]:
         """Write the fields to `body`. Raises WrongValue."""
@@ -131,6 +139,26 @@ def _secrets(item: Field[Any], hint: Any) -> list[str]:
     if isinstance(hint, type) and is_dataclass(hint):
         return [f"{item.name}.{inner}" for inner in form_of(hint).secrets]
     return []
+
+
+def _since(item: Field[Any], kind: Any) -> Iterator[tuple[Callable[[object], object], int]]:
+    """The version of programs that know the field, and those of the fields in its object. Each with a function that tells whether they must."""
+    if "since" in item.metadata:
+        yield functools.partial(_matters, attrgetter(item.name), item.metadata), item.metadata["since"]
+    for part in fields(kind) if is_dataclass(kind) else ():
+        if "since" in part.metadata:
+            read = functools.partial(_part, item.name, part.name)
+            yield functools.partial(_matters, read, part.metadata), part.metadata["since"]
+
+
+def _matters(read: Callable[[object], object], metadata: Mapping[str, Any], value: object) -> bool:
+    found = read(value)
+    return bool(found) and metadata.get("when", bool)(found)
+
+
+def _part(name: str, part: str, value: object) -> object:
+    """None if the object is of a wrong type, which `write` refuses."""
+    return getattr(getattr(value, name), part, None)
 
 
 def _coder(hint: Any) -> Coder:

@@ -5,7 +5,7 @@ they treat it:
 
 - `walk` skips it, for work on each record separately.
 - `walk_all` and `all_of` raise CorruptRecord, for decisions that need all records.
-- `walk_with_unreadable` and `pages` return its id, for reports and counts.
+- `walk_with_unreadable`, `pages` and `key_values` return its id, for reports and counts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from csi_cinderlib.errors import CorruptRecord
-from csi_cinderlib.model.records import EMPTY
+from csi_cinderlib.model.records import EMPTY, KeyValue
 from csi_cinderlib.persistence.api import Page, R, Store, Where
 
 PAGE = 500
@@ -42,6 +42,23 @@ def walk_with_unreadable(store: Store, kind: type[R], where: Where = EMPTY) -> I
     for page in pages(store, kind, where):
         yield from page.records
         yield from page.corrupt
+
+
+def key_values(store: Store, prefix: str) -> Iterator[tuple[str, KeyValue | None]]:
+    """Yield the key-values whose keys begin with a prefix, in their order; None for one that cannot be read.
+
+    `page.next` does not tell where the prefix ends: after an unreadable record, it is a place of the store and no key.
+    """
+    after = prefix
+    while True:
+        page = store.page(KeyValue, after=after, limit=PAGE)
+        found: dict[str, KeyValue | None] = {record.id: record for record in page.records}
+        found.update(dict.fromkeys(page.corrupt))
+        yield from ((key, found[key]) for key in sorted(found) if key.startswith(prefix))
+        is_over = any(record.id > prefix and not record.id.startswith(prefix) for record in page.records)
+        if is_over or not page.next:
+            return
+        after = page.next
 
 
 def walk_all(store: Store, kind: type[R], where: Where = EMPTY) -> Iterator[R]:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from csi_cinderlib.persistence.codec import FORMS, VERSION
+from csi_cinderlib.persistence.forms import Form
 
 
 def schema() -> Mapping[str, Any]:
     """A schema in draft 2020-12 with one definition per kind. A document is a record of any kind."""
-    definitions = {form.name: _definition(form.name, form.schema, form.secrets) for form in FORMS.values()}
+    definitions = {form.name: _definition(form) for form in FORMS.values()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Records of csi-cinderlib, version {VERSION}",
@@ -20,12 +21,13 @@ def schema() -> Mapping[str, Any]:
     }
 
 
-def _definition(name: str, form: Mapping[str, Any], secrets: tuple[str, ...]) -> Mapping[str, Any]:
-    properties: dict[str, Any] = {"v": {"const": VERSION}, "kind": {"const": name}, **form["properties"]}
-    if secrets:
+def _definition(form: Form) -> Mapping[str, Any]:
+    version = {"const": 1} if form.versions == (1,) else {"enum": list(form.versions)}
+    properties: dict[str, Any] = {"v": version, "kind": {"const": form.name}, **form.schema["properties"]}
+    if form.secrets:
         properties["sealed"] = {
             "type": "object",
-            "properties": {path: {"type": "string"} for path in secrets},
+            "properties": {path: {"type": "string"} for path in form.secrets},
             "additionalProperties": {"type": "string"},
         }
-    return {**form, "properties": properties, "required": ["v", "kind", *form["required"]]}
+    return {**form.schema, "properties": properties, "required": ["v", "kind", *form.schema["required"]]}

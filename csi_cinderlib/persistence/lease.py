@@ -82,15 +82,17 @@ class StoredLease:
     Args:
         plain: the same store, opened without a sealer and with separate connections. A process without the key of the last
             holder must be able to take over the lease, and renewals must not wait for other statements.
+        key: id of the key-value.
     """
 
-    def __init__(self, store: Store, plain: Store) -> None:
+    def __init__(self, store: Store, plain: Store, key: str = KEY) -> None:
         self._store = store
         self._plain = plain
+        self._key = key
 
     def read(self) -> State:
         try:
-            record = self._store.get(KeyValue, KEY)  # it may be sealed after an import or a key rotation
+            record = self._store.get(KeyValue, self._key)  # it may be sealed after an import or a key rotation
         except NotFound:
             return State()
         try:
@@ -101,11 +103,11 @@ class StoredLease:
 
     def write(self, holder: str, seconds: float, seen: State) -> State:
         value = json.dumps({"holder": holder, "seconds": seconds})
-        record = KeyValue(id=KEY, value=value, revision=seen.revision)
+        record = KeyValue(id=self._key, value=value, revision=seen.revision)
         try:
             stored = self._plain.replace(record) if seen.revision else self._plain.add(record)
         except (AlreadyExists, NotFound):
-            raise StaleRecord("lease", KEY) from None
+            raise StaleRecord("lease", self._key) from None
         return State(holder, seconds, stored.revision)
 
 

@@ -38,6 +38,15 @@ def check_possible(capabilities: Sequence[Capability]) -> None:
             raise InvalidRequest(f"volume_capabilities[{index}]", why)
 
 
+def find_encryption_obstacle(capabilities: Sequence[Capability]) -> str:
+    """Why an encrypted volume does not support the capabilities, or "". Several writers could each create or change its header."""
+    for capability in capabilities:
+        mode = capability.access_mode
+        if mode.multi_node and not mode.read_only:
+            return f"unsupported access mode {mode} for an encrypted volume: only one node may change its header"
+    return ""
+
+
 def unsupported(volume: Volume, capabilities: Sequence[Capability]) -> str:
     """Why this volume does not support the capabilities, or ""."""
     for capability in capabilities:
@@ -45,7 +54,7 @@ def unsupported(volume: Volume, capabilities: Sequence[Capability]) -> str:
             return why
         if capability.access_mode.multi_node and not volume.multiattach:
             return f"access mode {capability.access_mode}: the volume was not created for several nodes"
-    return ""
+    return find_encryption_obstacle(capabilities) if volume.encryption else ""
 
 
 def read_only(mode: AccessMode, *, asked: bool) -> bool:

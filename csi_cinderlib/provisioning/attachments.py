@@ -17,7 +17,7 @@ from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.model.records import Attachment, Node, Status, Volume
 from csi_cinderlib.model.requests import FS_TYPE, PublishVolume
-from csi_cinderlib.model.size import to_bytes
+from csi_cinderlib.model.size import Bytes, GiB, to_bytes
 from csi_cinderlib.model.times import stamp, utc_now
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import all_of
@@ -173,11 +173,22 @@ def _too_long(volume: Volume, length: int) -> Unsupported:
 
 
 def _file_system(volume: Volume, capability: Capability) -> str:
-    """A copy keeps the file system of its source unless a file system is requested."""
+    """A copy or an imported volume keeps its file system unless a file system is requested."""
     default = volume.parameters.get(FS_TYPE, "")
-    if volume.source is not None:
+    if volume.source is not None or volume.imported is not None:
         return access.asked_file_system([capability], default) if not capability.is_block else ""
     return access.file_system(capability, default=default)
+
+
+def least_size(volume: Volume) -> Bytes:
+    """The size that the device must have before a node uses it. An expansion adds whole GiB, so it proves that the last one is visible.
+
+    The size of a volume that this program has not created may have been rounded up to whole GiB, here or in Cinder, and that of its copies
+    with it.
+    """
+    if volume.began_empty and volume.source is None:
+        return to_bytes(volume.size)
+    return Bytes(to_bytes(GiB(volume.size - 1)) + 1)
 
 
 def connection(volume: Volume, attachment: Attachment, request: PublishVolume, *, alone: bool = False) -> Connection:
@@ -189,10 +200,12 @@ def connection(volume: Volume, attachment: Attachment, request: PublishVolume, *
         attachment=f"{attachment.id}@{attachment.created_at}",
         protocol=str(info.get("driver_volume_type", "")).lower(),
         data=dict(data) if isinstance(data, dict) else {},
-        size=to_bytes(volume.size),
+        size=least_size(volume),
         formatting=fencing.formatting(volume, attachment, request),
         read_only=attachment.read_only,
         alone=alone,
         fs_type=_file_system(volume, request.capability),
+        encryption=volume.encryption,
+        header=volume.header,
         mkfs_options=tuple(shlex.split(volume.parameters.get(MKFS_OPTIONS, ""))),
     )

@@ -18,11 +18,13 @@ from csi_cinderlib.host import mkfstrial
 from csi_cinderlib.host.devices import SECTOR
 from csi_cinderlib.lifecycle.lookup import get_source
 from csi_cinderlib.lifecycle.registry import Backends
+from csi_cinderlib.model import encryption
 from csi_cinderlib.model.capability import DEFAULT_FILE_SYSTEM
+from csi_cinderlib.model.encryption import ENCRYPTION
 from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.model.records import Snapshot, SourceKind, Volume
 from csi_cinderlib.model.requests import FS_TYPE, CreateVolume
-from csi_cinderlib.model.size import GiB, SizeRange, to_bytes
+from csi_cinderlib.model.size import Bytes, GiB, SizeRange, to_bytes
 from csi_cinderlib.model.times import stamp
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.provisioning import access
@@ -50,6 +52,7 @@ class Creation:
         """Create it in the best place that accepts it. Raises what `Volumes.create` raises."""
         source = get_source(self._store, request.source) if request.source is not None else None
         near = self._store.get(Volume, source.volume_id) if isinstance(source, Snapshot) else source
+        _check_encryption(near, request)
         if near:
             self._check_file_system(near, request)
         size = choose_size(request.size, source=source.size if source else None)
@@ -85,6 +88,7 @@ class Creation:
             capabilities=request.capabilities,
             parameters=request.parameters.given,
             mutable_parameters=request.mutable_parameters,
+            encryption=request.parameters.given.get(ENCRYPTION, ""),
             multiattach=choice.multiattach,
             labels=request.parameters.labels,
             created_at=stamp(self._clock()),
@@ -109,7 +113,7 @@ class Creation:
         """The file system for which the volume was created; "" if unknown."""
         while True:
             asked = access.asked_file_system(volume.capabilities, volume.parameters.get(FS_TYPE, ""))
-            if asked or not any(not item.is_block for item in volume.capabilities):
+            if asked or volume.imported or not any(not item.is_block for item in volume.capabilities):
                 return asked
             if volume.began_empty:  # so it was formatted here
                 return DEFAULT_FILE_SYSTEM
@@ -124,16 +128,33 @@ class Creation:
                 return ""
 
 
+def _check_encryption(source: Volume | None, request: CreateVolume) -> None:
+    """Raises InvalidRequest if the volume could never be staged: a copy has the header of its source, or none."""
+    wanted = request.parameters.given.get(ENCRYPTION, "")
+    if source and source.encryption != wanted:
+        have = source.encryption or "none"
+        raise InvalidRequest(
+            f"parameters[{ENCRYPTION}]",
+            f"must be that of the source: volume {source.id!r} has {have}, but {wanted or 'none'} was requested; "
+            "use a StorageClass with the same encryption",
+        )
+    if wanted and (why := access.find_encryption_obstacle(request.capabilities)):
+        raise InvalidRequest("volume_capabilities", why)
+
+
 def _check_mkfs_options(place: Place, request: CreateVolume, size: GiB) -> None:
     """Raises InvalidRequest if mkfs can never succeed with the options. Copies already have a file system, raw volumes need none."""
     if request.source is not None:
         return
     reported = place.reported.get(SECTOR_SIZE)
     sector = reported if isinstance(reported, int) else SECTOR
+    room = to_bytes(size)
+    if request.parameters.given.get(ENCRYPTION):
+        sector, room = encryption.SECTOR, Bytes(room - encryption.HEADER)
     for capability in request.capabilities:
         fs_type = access.file_system(capability, default=request.parameters.fs_type)
         options = request.parameters.mkfs_options if fs_type else ()
-        if why := mkfstrial.refusal(fs_type, options, size=to_bytes(size), sector=sector):
+        if why := mkfstrial.refusal(fs_type, options, size=room, sector=sector):
             raise InvalidRequest("parameters[mkfsOptions]", why)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 
+from csi_cinderlib.backend.stats import KNOWN
+
 _SCOPE = "capabilities"
 _TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
 
@@ -24,6 +26,24 @@ def unmet(extra_specs: Mapping[str, str], reported: Mapping[str, object]) -> str
         if not _meets(_look_up(reported, path), extra_specs[key]):
             return key
     return ""
+
+
+def unknown(extra_specs: Mapping[str, str], reported: Mapping[str, object]) -> str:
+    """The first scoped key, sorted, that the driver does not know, or whose value it does not know; "" if none, or if it is not known."""
+    known = reported.get(KNOWN)
+    if not isinstance(known, Mapping):
+        return ""
+    scoped = (key for key in sorted(extra_specs) if ":" in key and not key.startswith(f"{_SCOPE}:"))
+    return next((key for key in scoped if extra_specs[key] not in known.get(key, ())), "")
+
+
+def why_unknown(key: str, value: str, reported: Mapping[str, object]) -> str:
+    """Why `unknown` names the key, as a clause."""
+    known = reported[KNOWN]
+    assert isinstance(known, Mapping)
+    if key in known:
+        return f"unknown value {value!r}; supported: {', '.join(known[key])}"
+    return f"the driver does not evaluate it; supported: {', '.join(sorted(known))}"
 
 
 def _look_up(reported: object, path: list[str]) -> object:

@@ -21,7 +21,8 @@ def check_usable(volume: Volume, request: PublishVolume) -> None:
         PreconditionFailed: it does not.
     """
     check_whole(volume)
-    if why := access.find_obstacle(request.capability):
+    why = access.find_obstacle(request.capability)
+    if why := why or (access.find_encryption_obstacle([request.capability]) if volume.encryption else ""):
         raise PreconditionFailed(f"volume {volume.id!r}: {why}")
 
 
@@ -92,11 +93,14 @@ def _second_writer(mode: AccessMode, other: Attachment, request: PublishVolume) 
 
 
 def formatting(volume: Volume, attachment: Attachment, request: PublishVolume) -> Formatting:
-    """Whether the node may create a file system. It must be proven that the volume began empty, and it must never have been a raw device."""
-    began_empty = volume.began_empty or (
-        attachment.blank and volume.source is None
-    )  # an earlier version stored only the mark
-    if request.capability.is_block or attachment.read_only or volume.raw or not began_empty:
+    """Whether the node may create a file system, or the header of an encrypted volume.
+
+    It must be proven that the volume began empty, and it must never have been a raw device. An encrypted raw device needs a header.
+    """
+    # An earlier version stored only the mark. That of a restored copy says nothing.
+    began_empty = volume.began_empty or (attachment.blank and volume.source is None and not volume.mark_void)
+    is_raw = (request.capability.is_block and not volume.encryption) or volume.raw
+    if is_raw or attachment.read_only or not began_empty:
         return Formatting.FORBIDDEN
     is_new = attachment.blank and not volume.mark_void
     return Formatting.NEVER_FORMATTED if is_new else Formatting.UNKNOWN

@@ -14,6 +14,7 @@ from csi_cinderlib.persistence.api import Page
 
 MAX_MESSAGE = 256
 _AFTER = "after:"
+_UNLISTED = (Status.CREATING, Status.IMPORTING, Status.ADOPTING, Status.DELETED)
 _HEALTHY = Condition(abnormal=False, message="the volume is available")
 
 
@@ -28,7 +29,7 @@ def states(
     attached: dict[str, list[Attachment]] = {}
     for attachment in attachments:
         attached.setdefault(attachment.volume_id, []).append(attachment)
-    records = [record for record in page.records if record.status not in (Status.CREATING, Status.DELETED)]
+    records = [record for record in page.records if record.status not in _UNLISTED]
     records += [_unreadable(id) for id in page.corrupt]
     records.sort(key=lambda record: record.id)
     return tuple(state(record, attached.get(record.id, ()), failure=failure) for record in records)

@@ -25,6 +25,11 @@ def group_snapshot(id: str) -> str:
     return f"group snapshot {id}"
 
 
+def imports(backend: str) -> str:
+    """One import at a time on a back end: two names may mean the same object."""
+    return f"imports of back end {backend}"
+
+
 def source(source: Source | None) -> list[str]:
     """The source of a volume. Many calls may read it at once; no call may delete it in the meantime."""
     return [f"{source.kind} {source.id}"] if source else []

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,59 +24,24 @@ from csi_cinderlib.errors import (
     PreconditionFailed,
     StaleRecord,
 )
-from csi_cinderlib.lifecycle import leftovers
+from csi_cinderlib.lifecycle import given_up, leftovers, modifications, restoring
 from csi_cinderlib.lifecycle.backend import Backend
 from csi_cinderlib.lifecycle.ledger import GRACE, noun
 from csi_cinderlib.lifecycle.registry import Backends
-from csi_cinderlib.model import labels, nodes, times
-from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, Node, Snapshot, Status, Volume
+from csi_cinderlib.model import nodes, times
+from csi_cinderlib.model.making import moved
+from csi_cinderlib.model.records import FOREIGN, Attachment, Group, GroupSnapshot, Node, Snapshot, Status, Volume
+from csi_cinderlib.model.transitions import RESTORED
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.iteration import pages, walk, walk_all
 from csi_cinderlib.provisioning import locking, remedies, restored
+from csi_cinderlib.provisioning.orphan_entries import Orphan as Orphan  # noqa: PLC0414  # for callers of `find`
+from csi_cinderlib.provisioning.orphan_entries import Settled, Stuck, entry, is_modifying, modifying
 
-Stuck = Volume | Snapshot | GroupSnapshot | Attachment
-
+_MAYBE_RETURNED = (
+    "it may have been returned to OpenStack Cinder after the restored copy was made; see `csi-cinderlib get orphans`"
+)
 _STUCK = tuple(str(status) for status in Status if status not in (Status.AVAILABLE, Status.DELETED))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Orphan:
-    """One entry of the list.
-
-    Attributes:
-        kind: "volume", "snapshot", "group snapshot" or "attachment".
-        claim: `namespace/name` of its claim or VolumeSnapshot.
-        node: node of an attachment.
-        volume_id: the volume of an attachment or a snapshot.
-        created_at: time of creation.
-        due: whether `settle` handles it now.
-        reason: the problem, as a clause.
-        fix: what `Orphans.fix` does, as an imperative; "" if the driver must not touch it.
-        instead: what the operator should do in that case.
-    """
-
-    kind: str
-    id: str
-    name: str = ""
-    claim: str = ""
-    backend: str = ""
-    node: str = ""
-    volume_id: str = ""
-    status: str = ""
-    owner: str = ""
-    created_at: str = ""
-    due: bool = False
-    reason: str
-    fix: str = ""
-    instead: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """The result for an orphan; `error` is "" on success."""
-
-    orphan: Orphan
-    error: str = ""
 
 
 class Orphans:
@@ -112,7 +76,8 @@ class Orphans:
         """
         stuck = (self._describe(record) for record in self._stuck())
         gone = self._nodes_gone() if nodes_too else ()
-        return (*stuck, *self._unreadable(), *gone, *self._leftovers())
+        modified = (modifying(record) for record in walk(self._store, Volume) if is_modifying(record))
+        return (*stuck, *modified, *self._unreadable(), *gone, *self._leftovers(), *self._restored())
 
     def fix(self, id: str) -> Settled:
         """Finish or undo an orphan now, due or not. An object is not touched unless this installation certainly created it.
@@ -122,7 +87,8 @@ class Orphans:
             PreconditionFailed: the driver must not touch it; the message says what to do instead.
             OperationPending: another call works on it.
         """
-        record = next((found for found in self._with_id(id) if str(found.status) in _STUCK), None)
+        with_id = self._with_id(id)
+        record = next((found for found in with_id if str(found.status) in _STUCK or is_modifying(found)), None)
         orphan = self._describe(record) if record is not None else self._other(id)
         if record is None or not orphan.fix:
             raise PreconditionFailed(f"cannot fix {orphan.kind} {id!r}: {orphan.reason}. {orphan.instead}")
@@ -141,16 +107,20 @@ class Orphans:
     def forget(self, id: str) -> tuple[str, ...]:
         """Forget leftovers of the object with that id after an operator has checked the array; returns what was forgotten.
 
+        The id `restored` is the mark of a restored store, which goes after an operator has compared all arrays with the records.
+
         Raises:
-            NotFound: no leftover and no record in ERROR has that id.
+            NotFound: no leftover, and no record in ERROR or whose import could not be undone, has that id.
             PreconditionFailed: the record is in use or an operation is in progress.
         """
+        if id == restoring.ID and restoring.confirm(self._store):
+            return ("the restore of older metadata",)
         forgotten = [
             f"{found.kind} {found.name} on back end {found.backend!r}" for found in leftovers.forget(self._store, id)
         ]
         record: Any  # mypy cannot take a union for the store's type variable
         for record in self._with_id(id):
-            if record.status is Status.ERROR:
+            if record.status is Status.ERROR or (record.status is Status.UNMANAGING and record.message):
                 self._remove(record)
                 forgotten.append(f"the record of {noun(record)} {id!r} on back end {record.backend!r}")
             elif not forgotten:
@@ -161,17 +131,33 @@ class Orphans:
             raise NotFound("leftover", id)
         return tuple(forgotten)
 
+    def forget_modification(self, id: str) -> str:
+        """Forget the unfinished modification of a volume, after an operator has checked the array; returns what was forgotten.
+
+        Raises:
+            NotFound: there is no such volume.
+            PreconditionFailed: it has no unfinished modification.
+            OperationPending: another call works on it.
+        """
+        with self._locks.hold(locking.volume(id), locking.attachments(id)):
+            record = modifications.forget(self._store, self._store.get(Volume, id))
+        return f"the modification of volume {id!r} on back end {record.backend!r}; it has its former properties"
+
     def leave_alone(self) -> tuple[str, ...]:
-        """Mark unfinished records so that the driver never touches their objects; returns the marked ones.
+        """Mark unfinished records so that the driver never touches their objects; returns the marked ones. Call it before `void_marks`.
 
         For a store that was restored from an older copy. Meanwhile an object may have been finished and be in use, or it may be gone
-        and its id belong to another object.
+        and its id belong to another object. An adoption or its rollback may have ended as well, so the owner of the object is not known.
+        The same is true of what could be returned to an OpenStack Cinder when the copy was made.
         """
         marked = []
-        for record in self._stuck():
-            if isinstance(record, Attachment) or record.status is Status.EXTENDING or record.name_taken:
+        for record in (*self._stuck(), *self._returnable()):
+            if isinstance(record, Attachment) or record.name_taken or record.status is Status.EXTENDING:
                 continue
-            changed: Any = replace(record, status=Status.ERROR, owner="", name_taken=leftovers.RESTORED)
+            message = _MAYBE_RETURNED if record.status is Status.AVAILABLE else record.message
+            changed: Any = moved(
+                record, Status.ERROR, RESTORED, owner="", message=message, name_taken=leftovers.RESTORED
+            )
             self._store.replace(changed)
             marked.append(f"{noun(record)} {record.id!r} on back end {record.backend!r}, which was {record.status}")
         return tuple(marked)
@@ -180,8 +166,13 @@ class Orphans:
         """See `restored.void_marks`."""
         return restored.void_marks(self._store)
 
+    def void_types(self) -> int:
+        """See `restored.void_types`."""
+        return restored.void_types(self._store)
+
     def _remove(self, record: Any) -> None:
         """Remove the record with its dependent records."""
+        given_up.note(self._store, record)
         if isinstance(record, GroupSnapshot):
             for member in walk_all(self._store, Snapshot, {"group_snapshot_id": record.id}):
                 self._store.remove(member)
@@ -218,6 +209,17 @@ class Orphans:
                 created_at=found.since,
                 reason=f"look for {found.name} on the back end: {found.reason}{self._warning(found)}",
                 instead=remedies.look(found.id),
+            )
+
+    def _restored(self) -> Iterator[Orphan]:
+        if (since := restoring.since(self._store)) is not None:
+            yield Orphan(
+                kind="store",
+                id=restoring.ID,
+                created_at=since,
+                reason="older metadata was restored and may lack volumes and snapshots; no back end counts as empty until "
+                "`csi-cinderlib orphans forget restored`",
+                instead=remedies.COMPARE,
             )
 
     def _warning(self, found: leftovers.Leftover) -> str:
@@ -259,7 +261,7 @@ class Orphans:
     def _settle(self, found: Stuck) -> Settled | None:
         """None if another call works on it or has finished it in the meantime."""
         try:
-            with self._locks.hold(*_keys(found)):
+            with self._locks.hold(*_keys(found), *_of_import(found)):
                 record = self._reread(found)
                 if record.revision != found.revision:
                     return None
@@ -290,19 +292,29 @@ class Orphans:
             walk(self._store, Volume, where),
         )
 
+    def _returnable(self) -> Iterator[Volume | Snapshot]:
+        """Usable adopted objects that nothing had used."""
+        kinds: Any = (Volume, Snapshot)
+        for kind in kinds:
+            yield from (found for found in walk(self._store, kind, {"status": str(Status.AVAILABLE)}) if found.adoption)
+
     def _describe(self, record: Stuck) -> Orphan:
+        if is_modifying(record):
+            return modifying(record)
         is_due = due(record, self._clock(), self._grace)
         if not isinstance(record, Attachment) and record.name_taken:
             name = f"{noun(record)}-{record.id}"
             if isinstance(record, GroupSnapshot):
                 name = ", ".join([*(f"snapshot-{id}" for id in record.snapshot_ids), f"group {record.group_id}"])
             reason = f"look for {name} on the back end: {leftovers.why(record.name_taken)}"
-            return _orphan(record, reason, instead=remedies.look(record.id))
+            return entry(record, reason, instead=remedies.look(record.id))
+        if record.status in FOREIGN:
+            return entry(record, f"it is {record.status}", instead=remedies.ADOPTION)
         progress = "not finished" if is_due else "may still be in progress"
         reason = record.message or f"status {record.status}; {progress}"
         if isinstance(record, Snapshot) and record.group_snapshot_id:
-            return _orphan(record, reason, instead=remedies.of_group(record.group_snapshot_id))
-        return _orphan(record, reason, due=is_due, fix=remedies.fix(record))
+            return entry(record, reason, instead=remedies.of_group(record.group_snapshot_id))
+        return entry(record, reason, due=is_due, fix=remedies.fix(record))
 
     def _unreadable(self) -> Iterator[Orphan]:
         for kind, all_pages in (
@@ -323,7 +335,7 @@ class Orphans:
                 known[record.node_id] = self._knows(record.node_id)
             if record.status is Status.AVAILABLE and not known[record.node_id]:
                 reason = f"node {record.node_id!r} is not registered"
-                yield _orphan(record, reason, instead=remedies.NODE_GONE)
+                yield entry(record, reason, instead=remedies.NODE_GONE)
 
     def _knows(self, node_id: str) -> bool:
         try:
@@ -333,10 +345,15 @@ class Orphans:
 
 
 def due(record: Stuck, now: datetime, grace: timedelta) -> bool:
-    """Whether to handle it now: deletions and extensions at once, creations after the grace period."""
-    if record.status in {Status.DELETING, Status.EXTENDING}:
+    """Whether to handle it now: deletions and extensions at once, creations after the grace period.
+
+    An interrupted import or adoption waits for the operator, who repeats or undoes it.
+    """
+    if record.status in {Status.DELETING, Status.EXTENDING, Status.UNMANAGING}:
         return True
-    if record.status is Status.AVAILABLE or (not isinstance(record, Attachment) and record.name_taken):
+    if record.status in {Status.AVAILABLE, Status.IMPORTING, *FOREIGN} or (
+        not isinstance(record, Attachment) and record.name_taken
+    ):
         return False
     try:
         return now - times.parse(record.created_at) > grace
@@ -345,37 +362,27 @@ def due(record: Stuck, now: datetime, grace: timedelta) -> bool:
 
 
 def finish(backend: Backend, record: Stuck) -> None:
-    """Finish a deletion or extension, undo a creation."""
+    """Finish a deletion, a modification or an extension, undo a creation or an import."""
     if isinstance(record, Attachment):
         backend.disconnect(record)
+    elif record.status in {Status.IMPORTING, Status.UNMANAGING}:
+        imported: Any = record  # mypy cannot take a union for the type variable
+        with backend.importing() as imports:
+            imports.undo(imported)
     elif isinstance(record, Snapshot):
         backend.delete_snapshot(record)
     elif isinstance(record, GroupSnapshot):
         backend.delete_group_snapshot(record)
+    elif is_modifying(record):
+        backend.settle_modification(record)
     elif record.status is Status.EXTENDING:
         backend.extend_volume(record, record.target_size or record.size)
     else:
         backend.delete_volume(record)
 
 
-def _orphan(record: Stuck, reason: str, *, due: bool = False, fix: str = "", instead: str = "") -> Orphan:
-    attachment = record if isinstance(record, Attachment) else None
-    return Orphan(
-        kind=noun(record),
-        id=record.id,
-        name="" if isinstance(record, Attachment) else record.name,
-        claim=labels.claim(record.labels) if isinstance(record, Volume | Snapshot) else "",
-        backend=record.backend,
-        node=nodes.shown(attachment.node_id, attachment.connector) if attachment else "",
-        volume_id=record.volume_id if isinstance(record, Attachment | Snapshot) else "",
-        status=str(record.status),
-        owner=record.owner,
-        created_at=record.created_at,
-        due=due,
-        reason=reason,
-        fix=fix,
-        instead=instead,
-    )
+def _of_import(record: Stuck) -> tuple[str, ...]:
+    return (locking.imports(record.backend),) if record.status in (Status.IMPORTING, Status.UNMANAGING) else ()
 
 
 def _keys(record: Stuck) -> tuple[str, ...]:

@@ -7,17 +7,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from csi_cinderlib.backend import secret_values
 from csi_cinderlib.backend.stats import BackendStats, Candidate, RatedStats, Rating, usable_free
 from csi_cinderlib.errors import BackendUnavailable, DriverError, InvalidRequest, NotReady, ResourceExhausted
 from csi_cinderlib.lifecycle.backend import Backend
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.answers import CapacityAnswer
-from csi_cinderlib.model.records import EMPTY, MULTIATTACH, YES, Volume, VolumeType
-from csi_cinderlib.model.requests import QOS, ClassParameters, CreateVolume, GetCapacity, Topology
+from csi_cinderlib.model.records import EMPTY, NOTHING, Volume, VolumeType
+from csi_cinderlib.model.requests import EXTRA_SPECS, QOS, ClassParameters, CreateVolume, GetCapacity, Topology
 from csi_cinderlib.model.size import BYTES_PER_GIB, MAX_SIZE, Bytes, GiB, to_bytes
 from csi_cinderlib.observe import redact
-from csi_cinderlib.provisioning import access, ranking
+from csi_cinderlib.provisioning import access, extra_specs, ranking
 from csi_cinderlib.provisioning.ranking import Place, Wanted
+from csi_cinderlib.provisioning.volume_types import is_multiattach, resolve_type
 
 PROMPT_SECONDS = 1.0
 """Seconds that a call waits for the reports of all back ends together."""
@@ -68,7 +70,7 @@ class Placement:
             return Choice(tuple(ranking.rank(found, wanted)), type, multiattach)
         except DriverError as error:
             self._check_ready(wanted, silent, error)
-            raise
+            raise _renamed(error, request.mutable_parameters) from None
 
     def capacity(self, request: GetCapacity) -> CapacityAnswer:
         """The largest possible volume. A volume is in one pool, so the free space of several pools is not added.
@@ -115,6 +117,7 @@ class Placement:
         asked: list[tuple[Backend, Callable[[float], RatedStats]]] = []
         for backend in concerned:
             with _noted(backend, silent):
+                backend.intake.check()
                 asked.append((backend, backend.ask_rated_stats(candidate)))
         until = time.monotonic() + PROMPT_SECONDS
         for backend, answer in asked:
@@ -135,6 +138,15 @@ class Placement:
                 raise BackendUnavailable(name, reason) from error
 
 
+def _renamed(error: DriverError, mutable: Mapping[str, str]) -> DriverError:
+    """The error, with the field of a parameter that overrides the StorageClass."""
+    if isinstance(error, InvalidRequest):
+        key = error.field.removeprefix("parameters[").removesuffix("]")
+        if key in mutable:
+            return InvalidRequest(f"mutable_parameters[{key}]", error.problem)
+    return error
+
+
 def _only(wanted: Wanted) -> str:
     """The required back end, or ""."""
     return wanted.source[0] if wanted.source else wanted.backend
@@ -146,7 +158,7 @@ def _noted(backend: Backend, silent: dict[str, str]) -> Iterator[None]:
     try:
         yield
     except DriverError as error:
-        silent[backend.name] = redact.of_backend(error, backend.settings.options)
+        silent[backend.name] = redact.of_backend(error, secret_values.of_options(backend.settings))
 
 
 def places(backend: Backend, stats: BackendStats, ratings: Mapping[str, Rating]) -> list[Place]:
@@ -163,11 +175,43 @@ def places(backend: Backend, stats: BackendStats, ratings: Mapping[str, Rating])
             topology=backend.settings.topology,
             reported={**stats.raw, **pool.raw},
             obstacle=rating.obstacle,
+            drained=backend.settings.drained,
             goodness=rating.goodness,
         )
         for pool in stats.pools
         for rating in (ratings.get(pool.name, Rating()),)
     ]
+
+
+def check_modified(backend: Backend, volume: Volume, wanted: VolumeType | None) -> None:
+    """Check that the pool of the volume offers the properties that change. As in Cinder, its free space does not matter.
+
+    Raises:
+        InvalidRequest: it does not, or its driver does not know the property.
+        BackendUnavailable: the driver has never reported, and does not do so now.
+    """
+    have, new = volume.type or VolumeType(), wanted or VolumeType()
+    specs = _changed(have.extra_specs, new.extra_specs)
+    qos = _changed(have.qos_specs, new.qos_specs)
+    stats = backend.known_stats or backend.stats(within=PROMPT_SECONDS)  # what a pool offers does not depend on its age
+    pool = next((pool for pool in stats.pools if pool.name == volume.pool), None)
+    where = f"{volume.backend}/{volume.pool}"
+    if qos and not (pool.qos if pool else backend.capabilities.qos):
+        raise InvalidRequest(f"mutable_parameters[{QOS}{min(qos)}]", f"QoS is not supported by: {where}")
+    reported = {**stats.raw, **(pool.raw if pool else NOTHING)}
+    if key := extra_specs.unmet(specs, reported):
+        raise InvalidRequest(
+            f"mutable_parameters[{EXTRA_SPECS}{key}]", f"{specs[key]!r} is not offered by the volume's pool {where}"
+        )
+    if key := extra_specs.unknown(specs, reported):
+        raise InvalidRequest(
+            f"mutable_parameters[{EXTRA_SPECS}{key}]", extra_specs.why_unknown(key, specs[key], reported)
+        )
+
+
+def _changed(have: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
+    """The values that are new or differ."""
+    return {key: value for key, value in wanted.items() if have.get(key) != value}
 
 
 def to_capacity(free: float) -> CapacityAnswer:
@@ -176,62 +220,3 @@ def to_capacity(free: float) -> CapacityAnswer:
         return CapacityAnswer(available=MAX_SIZE, minimum=to_bytes(SMALLEST))
     whole = to_bytes(GiB(int(free)))
     return CapacityAnswer(available=Bytes(int(free * BYTES_PER_GIB)), maximum=whole, minimum=to_bytes(SMALLEST))
-
-
-def resolve_type(
-    parameters: ClassParameters,
-    mutable: Mapping[str, str],
-    *,
-    named: Mapping[str, VolumeType],
-    multiattach: bool,
-) -> VolumeType | None:
-    """The type of the volume: the named type, overridden by extra specs and QoS of the class, then by mutable parameters.
-
-    Raises:
-        InvalidRequest: the type or a mutable parameter is unknown, or a setting would be silently ignored.
-    """
-    base = _find_type(parameters.type, named)
-    extra_specs = {**base.extra_specs, **parameters.extra_specs}
-    qos = {**base.qos_specs, **parameters.qos, **_mutable_qos(mutable)}
-    if multiattach:
-        extra_specs[MULTIATTACH] = YES
-    _check_consumer(base, parameters.type)
-    if not extra_specs and not qos and not base.name:
-        return None
-    return VolumeType(name=base.name, extra_specs=extra_specs, qos_specs=qos, qos_consumer="back-end")
-
-
-def is_multiattach(type: VolumeType | None) -> bool:
-    """Whether volumes of this type support several nodes."""
-    return type is not None and type.extra_specs.get(MULTIATTACH) == YES
-
-
-def _find_type(name: str, named: Mapping[str, VolumeType]) -> VolumeType:
-    if not name:
-        return VolumeType()
-    if name not in named:
-        known = ", ".join(sorted(named)) or "none"
-        raise InvalidRequest("parameters[type]", f"unknown volume type {name!r}; configured: {known}")
-    return named[name]
-
-
-def _check_consumer(base: VolumeType, name: str) -> None:
-    """Only a hypervisor can enforce front-end QoS. Refuse it rather than create a volume without its limits."""
-    if base.qos_specs and base.qos_consumer != "back-end":
-        raise InvalidRequest(
-            "parameters[type]",
-            f"volume type {name!r} has QoS for consumer {base.qos_consumer!r}, which only a hypervisor can enforce "
-            f"({', '.join(sorted(base.qos_specs))}); use back-end QoS",
-        )
-
-
-def _mutable_qos(mutable: Mapping[str, str]) -> dict[str, str]:
-    """The QoS keys of mutable parameters; no other parameter is mutable.
-
-    Raises:
-        InvalidRequest: a key is not a QoS key.
-    """
-    for key in sorted(mutable):
-        if not key.startswith(QOS) or key == QOS:
-            raise InvalidRequest(f"mutable_parameters[{key}]", f"unknown parameter; supported: {QOS}KEY")
-    return {key.removeprefix(QOS): value for key, value in mutable.items()}

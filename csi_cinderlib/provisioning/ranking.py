@@ -25,6 +25,7 @@ class Place:
         reported: report of the driver about the pool, with Cinder's names.
         obstacle: the filter function that excludes the volume, or "".
         goodness: result of the goodness function, from 0 to 100.
+        drained: its back end accepts no new volumes.
     """
 
     backend: str
@@ -38,6 +39,7 @@ class Place:
     reported: Mapping[str, object] = NOTHING
     obstacle: str = ""
     goodness: float = 0.0
+    drained: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +157,14 @@ def _unmet(places: Sequence[Place], wanted: Wanted) -> DriverError:
     )
 
 
+def _unknown(places: Sequence[Place], wanted: Wanted) -> DriverError:
+    key, reported = extra_specs.unknown(wanted.extra_specs, places[0].reported), places[0].reported
+    return InvalidRequest(
+        f"parameters[extraSpecs/{key}]",
+        f"{extra_specs.why_unknown(key, wanted.extra_specs[key], reported)}; pools: {_names(places)}",
+    )
+
+
 _RULES = (
     _Rule(
         lambda place, wanted: wanted.backend in {"", place.backend},
@@ -173,6 +183,12 @@ _RULES = (
         lambda place, wanted: wanted.pool in {"", place.pool},
         lambda places, wanted: InvalidRequest(
             "parameters[pool]", f"unknown pool {wanted.pool!r}; pools: {_names(places)}"
+        ),
+    ),
+    _Rule(
+        lambda place, _wanted: not place.drained,
+        lambda places, _wanted: ResourceExhausted(
+            f"no new volumes are accepted by: {_backends(places)}; set `drained: false` to accept them again"
         ),
     ),
     _Rule(
@@ -196,6 +212,10 @@ _RULES = (
     _Rule(
         lambda place, wanted: not extra_specs.unmet(wanted.extra_specs, place.reported),
         _unmet,
+    ),
+    _Rule(
+        lambda place, wanted: not extra_specs.unknown(wanted.extra_specs, place.reported),
+        _unknown,
     ),
     _Rule(
         lambda place, _wanted: not place.obstacle,

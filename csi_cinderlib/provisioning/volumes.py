@@ -6,14 +6,22 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from csi_cinderlib.concurrency import KeyedLocks
-from csi_cinderlib.errors import NotFound, OutOfRange
+from csi_cinderlib.errors import NotFound, OutOfRange, PreconditionFailed, ResourceExhausted
+from csi_cinderlib.lifecycle import mutability
 from csi_cinderlib.lifecycle.lookup import check_whole, get_volume
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.answers import CapacityAnswer, Listing, VolumeState
 from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.ids import Namespace
 from csi_cinderlib.model.records import EMPTY, Attachment, Status, Volume, VolumeType
-from csi_cinderlib.model.requests import CreateVolume, Expanded, ExpandVolume, GetCapacity, ValidateCapabilities
+from csi_cinderlib.model.requests import (
+    CreateVolume,
+    Expanded,
+    ExpandVolume,
+    GetCapacity,
+    ModifyVolume,
+    ValidateCapabilities,
+)
 from csi_cinderlib.model.size import GiB, SizeRange, to_bytes
 from csi_cinderlib.model.times import utc_now
 from csi_cinderlib.persistence.api import Store
@@ -22,7 +30,8 @@ from csi_cinderlib.provisioning import access, listing, locking
 from csi_cinderlib.provisioning.comparison import check_same, mapping_difference
 from csi_cinderlib.provisioning.creation import Creation
 from csi_cinderlib.provisioning.idempotency import CreateCall, create_once
-from csi_cinderlib.provisioning.placement import Placement
+from csi_cinderlib.provisioning.placement import Placement, check_modified
+from csi_cinderlib.provisioning.volume_types import modify_parameters, modify_type
 
 PAGE_LIMIT = 1000
 
@@ -52,7 +61,8 @@ class Volumes:
         self._locks = locks
         self._ids = ids
         self._page_limit = page_limit
-        self._placement = Placement(backends, types=volume_types or {})
+        self._types = volume_types or {}
+        self._placement = Placement(backends, types=self._types)
         self._creation = Creation(store, backends, ids=ids, placement=self._placement, clock=clock)
 
     def create(self, request: CreateVolume) -> Volume:
@@ -111,6 +121,27 @@ class Volumes:
                 volume = self._backends.get(volume.backend).extend_volume(volume, size)
             required = node_expansion_required(volume, request.capability, attached=self._attached(id))
             return Expanded(to_bytes(volume.size), required)
+
+    def modify(self, request: ModifyVolume) -> Volume:
+        """Change properties of the volume in place, whether it is attached or not. Parameters that are not given keep their values.
+
+        Raises:
+            NotFound: the volume does not exist.
+            InvalidRequest, Unsupported: a parameter is unknown, or the back end cannot change it; nothing is changed.
+            PreconditionFailed: the back end lacks the space.
+        """
+        id = request.volume_id
+        with self._locks.hold(locking.volume(id), locking.attachments(id)):
+            volume = get_volume(self._store, id)
+            check_whole(volume)
+            wanted = modify_type(volume, request.mutable_parameters, named=self._types)
+            backend = self._backends.get(volume.backend)
+            if backend.capabilities.retype and not mutability.has_begun(volume, wanted):
+                check_modified(backend, volume, wanted)
+            try:
+                return backend.modify_volume(volume, wanted, modify_parameters(volume, request.mutable_parameters))
+            except ResourceExhausted as error:  # which the resizer takes for a call that is still in progress
+                raise PreconditionFailed(str(error)) from error
 
     def get(self, volume_id: str) -> VolumeState:
         """Raises NotFound or CorruptRecord."""

@@ -30,6 +30,7 @@ def output() -> Output:
         "configuration.md": configuration.page(),
         "library.md": library.page(),
         "metrics.md": metrics(),
+        "mutable-parameters.md": drivers.modification(known),
         "node-requirements.md": node_requirements(),
         "schema.md": records.page(),
         "storage-class.md": storage_class(),

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 
+from csi_cinderlib.backend import retypes
 from csi_cinderlib.backend.catalogue import Catalogue, Driver, Option
+from csi_cinderlib.backend.retypes import Family
 from csi_cinderlib.commands import drivers as command
 from scripts.generate import vendor_pages
-from scripts.generate.markdown import escape, table
+from scripts.generate.markdown import escape, prose, table
 
 COMMON = "every-driver.md"
+HOW_TO = "../../how-to/modify-a-volume.md"
 
 
 def pages(known: Catalogue) -> Mapping[str, str]:
@@ -57,8 +60,83 @@ def _page(driver: Driver, family: str) -> str:
         parts.append("".join(f"- {line[0].upper()}{line[1:]}\n" for line in advice))
     parts.append(f"To prepare the array and its nodes, see {family}.\n")
     parts.append(f"## Example\n\n```yaml\n{command.block(driver)}```\n")
+    parts.append(f"## Modification\n\n{_modification(driver)}")
     parts.append(f"## Options\n\nSee also [the options of every driver]({COMMON}).\n\n{_options(driver.options)}")
     return "\n".join(parts)
+
+
+def _modification(driver: Driver) -> str:
+    """What the driver changes of existing volumes."""
+    family = retypes.find(driver.path)
+    if family is None:
+        return "This driver cannot modify existing volumes: it does not implement Cinder's `retype`.\n"
+    if not family.retypes.anything:
+        return f"This driver does not modify existing volumes. Its `retype`: {family.effect}\n"
+    lines = [f"This driver modifies existing volumes in place, see [Modify a volume]({HOW_TO}). {family.effect}\n"]
+    if family.retypes.online:
+        lines.append(f"Attached or not: {_keys(family.retypes.online)}.\n")
+    if family.retypes.detached:
+        lines.append(f"Only while the volume is not attached: {_keys(family.retypes.detached)}.\n")
+    return "\n".join([*lines, *_limits(family)])
+
+
+def _limits(family: Family) -> list[str]:
+    limits = []
+    if not family.retypes.removable:
+        limits.append("Values can be replaced by others, and neither added nor removed.\n")
+    if family.retypes.blocked_by:
+        limits.append(f"Volumes with one of these are not modified: {_keys(family.retypes.blocked_by)}.\n")
+    if family.converts:
+        limits.append(
+            "A volume that the driver would convert, because the array has it in another form than its type, is not modified.\n"
+        )
+    if family.retypes.values:
+        limits.append(
+            f"Values: {', '.join(f'`{key}` {_allowed(values)}' for key, values in family.retypes.values.items())}.\n"
+        )
+    limits += [f"`{low}` must be below `{high}`.\n" for low, high in family.retypes.below]
+    return limits
+
+
+def _allowed(values: retypes.Values) -> str:
+    if isinstance(values[0], str):
+        return " or ".join(f"`{word}`" for word in values)
+    return f"{values[0]} to {values[1]}"
+
+
+def _keys(keys: Iterable[str]) -> str:
+    return ", ".join(f"`{key}`" for key in keys)
+
+
+def modification(known: Catalogue) -> str:
+    """The page of mutable parameters by family of drivers, from the reviewed table."""
+    links = {driver.path: f"[{driver.name}](drivers/{driver.slug}.md)" for driver in known.drivers}
+    able = [family for family in retypes.families() if family.retypes.anything]
+    count = sum(path in links for family in able for path in family.drivers)
+
+    def drivers(family: Family) -> str:
+        return ", ".join(links[path] for path in family.drivers if path in links)
+
+    rows = [
+        (
+            family.name,
+            drivers(family),
+            _keys(family.retypes.online),
+            _keys(family.retypes.detached),
+            " ".join([family.effect, *map(str.strip, _limits(family))]),
+        )
+        for family in able
+    ]
+    refused = [(family.name, drivers(family), family.effect) for family in retypes.families() if family not in able]
+    others = ", ".join(links[driver.path] for driver in known.drivers if not driver.retype)
+    return (
+        prose("mutable-parameters").replace("COUNT", str(count))
+        + "\n"
+        + table(("family", "drivers", "attached or not", "only detached", "what the driver does"), rows)
+        + "\n## Drivers whose `retype` is not used\n\n"
+        + table(("family", "drivers", "what their `retype` does"), refused)
+        + f"\n## Drivers without `retype`\n\n{others}.\n"
+    )
 
 
 def _options(options: Iterable[Option]) -> str:

@@ -260,7 +260,10 @@ RECORDS = ("volumes", "snapshots", "attachments", "volumegroups", "groupsnapshot
 def test_a_node_may_keep_its_own_object_and_nothing_else(release: Release) -> None:
     token = release.token("node", "n1")
     assert allowed(release, token, "cinderlib.io/storagenodes") == ["get", "create", "patch"]
-    for resource in (*(f"cinderlib.io/{name}" for name in (*RECORDS, "storagebackends")), *FOREIGN):
+    for resource in (
+        *(f"cinderlib.io/{name}" for name in (*RECORDS, "storagebackends", "backendconfigurations")),
+        *FOREIGN,
+    ):
         assert allowed(release, token, resource) == [], resource
 
 

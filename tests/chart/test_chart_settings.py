@@ -87,15 +87,15 @@ def test_certificate_and_token_of_the_figures_are_files_that_are_mounted(render:
         assert mounts["metrics-token"] == "/etc/csi-cinderlib/metrics-token"
 
 
+def test_options_of_cinder_itself_reach_the_controller(render: Render, tmp_path: Path) -> None:
+    found = settings(render("everything"), "controller", tmp_path)
+    assert found.cinder_defaults == {"volume_name_template": "os-%s", "my_ip": "192.0.2.10"}
+
+
 def test_a_large_limit_is_a_whole_number(render: Render, tmp_path: Path) -> None:
     objects = render({"node": {"maxVolumes": 1_000_000}})
     for role in ("controller", "node"):
         assert settings(objects, role, tmp_path).max_volumes_per_node == 1_000_000
-
-
-def test_capacity_is_kept_by_topology_so_nodes_without_any_get_one_in_common(render: Render, tmp_path: Path) -> None:
-    assert settings(render("two-replicas"), "node", tmp_path).topology == {"topology.csi.cinderlib.io/cluster": "all"}
-    assert settings(render("default"), "node", tmp_path).topology == {}
 
 
 def test_the_database_url_comes_from_its_secret(render: Render, tmp_path: Path) -> None:

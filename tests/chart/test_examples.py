@@ -12,14 +12,20 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from csi_cinderlib.config.objects import read
 from csi_cinderlib.config.settings import DRIVER_NAME
 from csi_cinderlib.csi.requests import parameters
+from csi_cinderlib.persistence.kubernetes.resources import CONFIGURATION, definitions
 from tests.chart.conftest import ROOT, Json, Render
 from tools import lookup
 
 EXAMPLES = ROOT / "examples"
 FOLDERS = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
 VERSIONS = ("1.30", "1.33", "1.36")
+SINCE = {"VolumeAttributesClass": "1.36"}
+"""Kinds whose version in the examples the older ones lack; 1.34 has it first."""
+OF_THE_PROVISIONER = re.compile(r"csi\.storage\.k8s\.io/[a-z-]+-secret-name(space)?$")
+"""Parameters that the external-provisioner uses itself and does not pass to the driver."""
 IMAGE = "busybox:1.37"
 """What a test replaces by an image of its own."""
 
@@ -45,9 +51,20 @@ def pods(folder: str) -> Iterator[Json]:
 def test_every_object_is_valid(folder: str) -> None:
     assert files(folder)
     for item in objects(folder):
-        if "snapshot.storage" not in item["apiVersion"]:
-            for version in VERSIONS:
+        if "snapshot.storage" not in item["apiVersion"] and "cinderlib.io" not in item["apiVersion"]:
+            for version in VERSIONS[VERSIONS.index(SINCE.get(item["kind"], VERSIONS[0])) :]:
                 kubernetes_validate.validate(item, version, strict=True)
+
+
+def test_objects_of_back_ends_are_valid() -> None:
+    (definition,) = [item for item in definitions() if item["spec"]["names"]["kind"] == CONFIGURATION.kind]
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    found = [item for folder in FOLDERS for item in objects(folder) if item["kind"] == CONFIGURATION.kind]
+    assert found
+    for item in found:
+        jsonschema.validate(item, schema)
+        assert item["spec"].keys() <= schema["properties"]["spec"]["properties"].keys()
+        read(item["metadata"]["name"], item["spec"], None)
 
 
 def test_snapshot_objects_are_valid() -> None:
@@ -93,10 +110,16 @@ def test_its_classes_are_this_drivers_and_their_parameters_known(folder: str) ->
     for item in objects(folder):
         if item["kind"] == "StorageClass":
             assert item["provisioner"] == DRIVER_NAME
-            assert parameters.storage_class(item.get("parameters", {})).labels == {}
+            given = {
+                key: value for key, value in item.get("parameters", {}).items() if not OF_THE_PROVISIONER.match(key)
+            }
+            assert parameters.storage_class(given).labels == {}
         if item["kind"] == "VolumeSnapshotClass":
             assert item["driver"] == DRIVER_NAME
             assert parameters.snapshot_class(item.get("parameters", {})) == ({}, {})
+        elif item["kind"] == "VolumeAttributesClass":
+            assert item["driverName"] == DRIVER_NAME
+            assert parameters.mutable(item["parameters"]) == item["parameters"]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

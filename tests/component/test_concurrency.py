@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from csi_cinderlib.concurrency import KeyedLocks, without, without_eventlet
+from csi_cinderlib.concurrency import Gate, KeyedLocks, without, without_eventlet
 from csi_cinderlib.errors import OperationPending
 
 
@@ -126,3 +126,22 @@ def test_eventlet_is_kept_out() -> None:
         assert kept_out is (before is None)
         assert sys.modules["eventlet"] is before
     assert sys.modules.get("eventlet") is before
+
+
+def test_several_work_at_once_until_the_gate_is_shut() -> None:
+    gate, inside, leave = Gate(), threading.Barrier(3), threading.Event()
+
+    def work() -> None:
+        with gate:
+            inside.wait(60)
+            leave.wait(60)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    inside.wait(60)
+    assert not gate.shut(0.01)
+    leave.set()
+    assert gate.shut(60)
+    for thread in threads:
+        thread.join(60)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from csi_cinderlib.backend import catalogue
+from csi_cinderlib.backend import catalogue, retypes
 from csi_cinderlib.config import load
 from csi_cinderlib.csi.requests import parameters
 from scripts.generate import vendor_pages
@@ -60,7 +60,9 @@ def test_the_example_of_a_storage_class_is_accepted(family: vendor_pages.Family)
 
 @by_name
 def test_the_drivers_read_each_key(family: vendor_pages.Family) -> None:
-    source = "\n".join(map(sources, {driver.module.partition(".")[0] for driver in family.members(KNOWN)}))
+    vendors = {driver.module.partition(".")[0] for driver in family.members(KNOWN)}
+    bases = {base for vendor in vendors for base in re.findall(r"from cinder\.volume\.drivers\.(\w+)", sources(vendor))}
+    source = "\n".join(map(sources, vendors | bases))
     keys = [spec.key.rpartition(":")[2] for spec in (*family.extra_specs, *family.qos)]
     assert [key for key in keys if not re.search(rf"\b{re.escape(key)}\b", source)] == []
 
@@ -91,3 +93,18 @@ def blocks(family: vendor_pages.Family) -> list[Any]:
         yaml.safe_load(block)
         for block in re.findall(r"```yaml\n(.*?)```", vendor_pages._page(family, KNOWN), re.DOTALL)
     ]
+
+
+MODIFIED = [
+    (path.removeprefix("cinder.volume.drivers."), family.retypes.keys)
+    for family in retypes.families()
+    for path in family.drivers
+    if family.retypes.anything and path.startswith("cinder.")
+]
+
+
+@pytest.mark.parametrize(("path", "keys"), MODIFIED, ids=[path for path, _ in MODIFIED])
+def test_each_parameter_that_can_be_modified_is_on_the_page_of_its_array(path: str, keys: tuple[str, ...]) -> None:
+    pages = [family for family in FAMILIES if path.startswith(tuple(family.drivers))]
+    known = {f"extraSpecs/{spec.key}" for family in pages for spec in family.extra_specs}
+    assert set(keys) <= known | {f"qos/{spec.key}" for family in pages for spec in family.qos}

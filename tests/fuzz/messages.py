@@ -58,6 +58,7 @@ FLAGS: Sequence[str] = (
     "data=journal",
     "z" * 4096,
 )
+SPEC = "extraSpecs/provisioning:type"
 Maker = Callable[["Requests", random.Random, Slot], Any]
 
 
@@ -182,6 +183,7 @@ _RIGHT: Mapping[str, Maker] = {
     "CapacityRange.required_bytes": lambda _, _rng, slot: slot.size,
     "AccessMode.mode": lambda _, _rng, _slot: 1,
     "MountVolume.fs_type": lambda _, _rng, slot: slot.fs_type,
+    "ControllerModifyVolumeRequest.mutable_parameters": lambda _, rng, _slot: {SPEC: rng.choice(("thin", ""))},
     "volume_id": lambda self, _, slot: self.volume_id(slot),
     "source_volume_id": lambda self, _, slot: self.volume_id(slot),
     "source_volume_ids": lambda self, _, slot: [self.volume_id(slot)],

@@ -31,8 +31,8 @@ ODDNESS = {0.0: 8, 0.08: 50, 0.3: 30, 1.0: 12}
 """How probably a field is odd, and how many of the requests are so."""
 WEIGHTS = {
     "CreateVolume": 6, "ControllerPublishVolume": 8, "NodeStageVolume": 14, "NodePublishVolume": 12, "NodeGetVolumeStats": 6,
-    "NodeExpandVolume": 6, "ControllerExpandVolume": 3, "CreateSnapshot": 3, "CreateVolumeGroupSnapshot": 3, "NodeUnpublishVolume": 3,
-    "NodeUnstageVolume": 3, "ValidateVolumeCapabilities": 3, "GetCapacity": 2,
+    "NodeExpandVolume": 6, "ControllerExpandVolume": 3, "ControllerModifyVolume": 3, "CreateSnapshot": 3,
+    "CreateVolumeGroupSnapshot": 3, "NodeUnpublishVolume": 3, "NodeUnstageVolume": 3, "ValidateVolumeCapabilities": 3, "GetCapacity": 2,
 }  # fmt: skip
 """Of 1 for the other methods: what builds something is called more often than what takes it down."""
 TIMEOUT = 60.0

@@ -12,6 +12,8 @@ MACHINES = {
     "contract-files": Machine(memory="3G", timeout=1500),
     "iscsi": Machine(disks=("12G",), memory="1500M", timeout=1800),
     "hangs": Machine(disks=("4G",), memory="1500M", timeout=1200),
+    "luks": Machine(disks=("4G",), memory="1500M", timeout=1800),
+    "luks-service": Machine(disks=("12G",), memory="2500M", timeout=1200),
     "crash": Machine(disks=("4G",), timeout=1500),
     "files": Machine(disks=("6G",), memory="2500M", timeout=1200),
     "bed": Machine(timeout=600),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.app.backends import RunningBackends
+from csi_cinderlib.app.sources import Sources
 from csi_cinderlib.app.stopping import Stopping
 from csi_cinderlib.backend import forking
 from csi_cinderlib.backend.assignment import Assignment
@@ -41,11 +42,18 @@ def run(tmp_path: Path, counted: list[tuple[str, str]]) -> Iterator[Run]:
 
         return RemoteBackend(assign, store=store, deadline=Deadline(), bulkhead=Bulkhead(64, lambda: 1), owner="me")
 
-    def run(*back_ends: BackendSettings, directory: str = "") -> tuple[RunningBackends, Backends]:
+    def run(
+        *back_ends: BackendSettings, directory: str = "", sources: Sources | None = None
+    ) -> tuple[RunningBackends, Backends]:
         registry = Backends()
         settings = Settings(backends=back_ends, backends_directory=directory, state_dir=tmp_path)
         running = RunningBackends(
-            settings, Stopping(), registry, make, restarted=lambda name, why: counted.append((name, why))
+            settings,
+            Stopping(),
+            registry,
+            make,
+            restarted=lambda name, why: counted.append((name, why)),
+            sources=sources,
         )
         begun.append(running)
         running.start()

@@ -46,6 +46,9 @@ class Bed(ABC):
     """Those that are on by default."""
     snapshots_outlive = False
     """Whether a volume can be deleted before its snapshots."""
+    modifies = False
+    """Whether volumes become thick and thin again."""
+    pool_mib = 6144
 
     def __init__(self) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="torture-"))
@@ -54,7 +57,7 @@ class Bed(ABC):
         self.faults: deque[tuple[str, ...]] = deque()
         self.faults_are_on = False
         self.truth = Truth(self.root / "calls.log")
-        self._disk(self.pool, 6144, "mkfs.xfs", "-q")
+        self._disk(self.pool, self.pool_mib, "mkfs.xfs", "-q")
         self._disk(self.state, 64, "mkfs.ext4", "-q", "-m", "0")
         self._invite_bystanders()
         for name in ("controller", "node"):

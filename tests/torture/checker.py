@@ -109,7 +109,7 @@ def _surplus(what: str, wanted: list[str], found: list[str]) -> Iterator[str]:
 
 def _records(database: Path) -> dict[str, str]:
     return {
-        f"{kind}-{id}": f"{record['status']} {record['size']}"
+        f"{kind}-{id}": f"{record['status']} {record['size']}{' modifying' if record.get('modification') else ''}"
         for kind in ("volume", "snapshot")
         for id, body in _query(database, f"SELECT id, body FROM {kind}s")
         for record in [json.loads(body)]

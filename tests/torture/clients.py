@@ -109,6 +109,9 @@ class Client(Caller):
         elif action.name == "grow" and volume.size < 3 and self._can_grow(volume):
             volume.wanted = volume.size + 1
             self._grow(volume)
+        elif action.name == "modify" and self.bed.modifies:
+            volume.wants_thick = bool(action.level % 2)
+            self._modify(volume)
         elif action.name == "delete":
             self.delete(volume)
         elif action.name == "delete snapshot" and volume.snapshots:
@@ -132,6 +135,7 @@ class Client(Caller):
             elif not snapshot.exists:
                 self._finish_snapshot(snapshot)
         self._grow(volume)
+        self._modify(volume)
 
     def _begin(self, kind: str, source: Snapshot | Volume | None, contents: dict[str, str], size: int = 1) -> Volume:
         if len(self.volumes) >= VOLUMES and self.hurry:
@@ -288,6 +292,18 @@ class Client(Caller):
             volume_capability=capability(volume.kind),
         )
         self.call("NodeExpandVolume", request)
+
+    def _modify(self, volume: Volume) -> None:
+        if volume.wants_thick == volume.thick:
+            return
+        kind = "thick" if volume.wants_thick else "thin"
+        request = csi_pb2.ControllerModifyVolumeRequest(
+            volume_id=volume.id, mutable_parameters={"extraSpecs/provisioning:type": kind}
+        )
+        volume.thick = None
+        self.call("ControllerModifyVolume", request)
+        volume.thick = volume.wants_thick
+        self.bed.truth.tell(f"{volume.name} is {kind}", f"volumes made {kind}")
 
     # --- deletion and snapshots
 

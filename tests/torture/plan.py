@@ -95,6 +95,7 @@ _WEIGHTS: Mapping[str, int] = {
     "restore": 2,
     "clone": 1,
     "grow": 2,
+    "modify": 2,
     "delete": 2,
     "delete snapshot": 1,
 }
@@ -108,7 +109,7 @@ class Action:
     Attributes:
         pick: which one, as a fraction of their number.
         kind: of a new volume.
-        level: how far a volume is brought up or down.
+        level: how far a volume is brought up or down; whether it becomes thick, if odd.
     """
 
     name: str

@@ -29,6 +29,13 @@ IOC_SHUTDOWN = 0x8004587D
 """EXT4_IOC_SHUTDOWN: stop the file system as an error does."""
 
 
+def thick_volume(client: Client) -> Volume:
+    volume = client.volumes[-1]
+    volume.wants_thick = True
+    client._modify(volume)
+    return volume
+
+
 def act(client: Client, name: str, *, pick: float = 0.0, kind: str = "ext4", level: int = CREATED) -> None:
     client.act(Action(name, pick, kind, level))
 
@@ -242,3 +249,26 @@ def test_a_mapping_and_a_deletion_on_the_array_are_found() -> None:
         data.verify(published, bed.target(published.name))
     finally:
         bed.close()
+
+
+def test_a_thick_volume_without_its_space_is_seen(client: Client, bed: Bed) -> None:
+    volume = thick_volume(client)
+    file = bed.pool / f"volume-{volume.id}"
+    assert checker.check(bed) == []
+    with file.open("r+b") as opened:
+        kernel.call("fallocate", opened.fileno(), 0x3, 512 * 1024**2, 4096)
+    assert checker.check(bed) == [f"volume-{volume.id} is not allocated as a whole"]
+    volume.wants_thick = False
+    client._modify(volume)
+
+
+def test_an_unfinished_modification_is_seen(client: Client, bed: Bed) -> None:
+    volume = client.volumes[-1]
+    database = sqlite3.connect(bed.state / "controller" / "metadata.db")
+    (was,) = database.execute("SELECT body FROM volumes WHERE id = ?", (volume.id,)).fetchone()
+    for body in (json.dumps({**json.loads(was), "modification": {"message": "no"}}), was):
+        with database:
+            database.execute("UPDATE volumes SET body = ? WHERE id = ?", (body, volume.id))
+        found = checker.check(bed)
+        assert (found == []) == (body == was)
+    database.close()

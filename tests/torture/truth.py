@@ -49,6 +49,7 @@ class Volume:
         is_gone: it was deleted before its snapshots, which are still there.
         written: how many pieces of data were ever written.
         unstaged_growth: the node still has to be told of the growth.
+        thick: whether its space is allocated, as answered last; None while a modification to `wants_thick` is unanswered.
     """
 
     name: str
@@ -61,6 +62,8 @@ class Volume:
     undoing: bool = False
     wanted: int = 0
     unstaged_growth: bool = False
+    thick: bool | None = False
+    wants_thick: bool = False
     contents: dict[str, str] = field(default_factory=dict)
     has_format: bool = False
     was_attached: bool = False

@@ -5,14 +5,21 @@
 {{- $replicas := include "cinderlib.replicas" . | int }}
 {{- include "cinderlib.checkPrivileges" . }}
 {{- include "cinderlib.checkKeys" . }}
+{{- include "cinderlib.checkPasswords" . }}
 {{- if and $local.enabled (hasKey .Values.backends $local.name) }}
 {{- fail (printf "backends.%s: the local back end has the same name; choose another name, or set localBackend.enabled=false" $local.name) }}
 {{- end }}
 {{- if and .Values.sidecars.livenessProbe.enabled (gt $replicas 1) }}
 {{- fail "controller.replicaCount: the official livenessprobe would kill a standby controller; set sidecars.livenessProbe.enabled=false or controller.replicaCount=1" }}
 {{- end }}
-{{- if not (or $local.enabled .Values.backends .Values.backendSecrets) }}
-{{- fail "no back end is configured; set backends, backendSecrets, or localBackend.enabled=true" }}
+{{- if not (or $local.enabled .Values.backends .Values.backendSecrets .Values.backendObjects.specs .Values.backendObjects.secrets) }}
+{{- fail "no back end is configured; set backends, backendSecrets, backendObjects, or localBackend.enabled=true" }}
+{{- end }}
+{{- $files := include "cinderlib.backends" . | fromYaml }}
+{{- range $name, $spec := .Values.backendObjects.specs }}
+{{- if hasKey $files ($spec.name | default $name) }}
+{{- fail (printf "backendObjects.specs.%s: backends or localBackend has a back end of the same name; remove one" $name) }}
+{{- end }}
 {{- end }}
 {{- if $local.enabled }}
 {{- if and $local.node $local.shared }}
@@ -63,8 +70,8 @@
 {{- end }}
 {{- range $index, $class := .Values.storageClasses }}
 {{- range $key, $_ := $class.parameters }}
-{{- if not (or (has $key (list "backend" "pool" "type" "mkfsOptions")) (hasPrefix "extraSpecs/" $key) (hasPrefix "qos/" $key) (hasPrefix "csi.storage.k8s.io/" $key)) }}
-{{- fail (printf "storageClasses[%d].parameters: unknown parameter %q; supported: backend, pool, type, mkfsOptions, extraSpecs/..., qos/..., csi.storage.k8s.io/fstype" $index $key) }}
+{{- if not (or (has $key (list "backend" "pool" "type" "mkfsOptions" "encryption")) (hasPrefix "extraSpecs/" $key) (hasPrefix "qos/" $key) (hasPrefix "csi.storage.k8s.io/" $key)) }}
+{{- fail (printf "storageClasses[%d].parameters: unknown parameter %q; supported: backend, pool, type, mkfsOptions, encryption, extraSpecs/..., qos/..., csi.storage.k8s.io/fstype" $index $key) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -88,7 +95,8 @@
 }}
 {{- $targets := list "tgtadm" "lioadm" "scstadmin" "iscsictl" "nvmet" "spdk-nvmeof" }}
 {{- if not .Values.controller.privileged }}
-{{- range $name, $backend := .Values.backends }}
+{{- range $place, $backends := dict "backends" .Values.backends "backendObjects.specs" .Values.backendObjects.specs }}
+{{- range $name, $backend := $backends }}
 {{- $options := $backend.options | default dict }}
 {{- $why := "" }}
 {{- if has $backend.driver $drivers }}
@@ -99,7 +107,24 @@
 {{- $why = "mounts NFS shares on its machine" }}
 {{- end }}
 {{- if $why }}
-{{- fail (printf "backends.%s: %s %s and needs controller.privileged=true" $name $backend.driver $why) }}
+{{- fail (printf "%s.%s: %s %s and needs controller.privileged=true" $place $name $backend.driver $why) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* The controller refuses a password in an object, after Helm has removed the back end of that name from the files. */ -}}
+{{- define "cinderlib.checkPasswords" -}}
+{{- $secret := `passw(or)?d|passphrase|passcode|secret|credential|(^|[_\-.])pass$|pwd$|tokens?$|(^|[_\-.])(pin|otp|jwt)$|(private|auth|access|api|session|encryption|sealing|keyring|chap|ceph)[_\-.]?keys?$|^keyring$|^j?session-?id$|^(set-)?cookies?$|^(proxy-)?authorization$|^synology_device_id$` }}
+{{- range $name, $spec := .Values.backendObjects.specs }}
+{{- range $option, $value := $spec.options | default dict }}
+{{- $text := toString $value | trim | lower }}
+{{- $plain := or (kindIs "bool" $value) (not $value) (has $text (list "" "true" "false" "yes" "no" "on" "off" "none" "null")) }}
+{{- $path := and (hasSuffix "private_key" $option) (regexMatch `^(/[\w.\-]+)+$` (toString $value)) }}
+{{- $named := regexMatch (printf "(?i)%s" $secret) (regexReplaceAll `(?i)passw(or)?d(less|_len)|secret_uuid` $option "") }}
+{{- if and $named (not $plain) (not $path) }}
+{{- fail (printf "backendObjects.specs.%s.options.%s: holds a password; put this option into a Secret, and its name into secretRef.name" $name $option) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -119,7 +144,7 @@
 {{- range $role := list "controller" "node" }}
 {{- $pod := index $.Values $role }}
 {{- include "cinderlib.refuseTaken" (list (printf "%s.podLabels" $role) $pod.podLabels $labels) }}
-{{- include "cinderlib.refuseTaken" (list (printf "%s.podAnnotations" $role) $pod.podAnnotations (dict "checksum/config" "the chart" "checksum/topology" "the chart")) }}
+{{- include "cinderlib.refuseTaken" (list (printf "%s.podAnnotations" $role) $pod.podAnnotations (dict "checksum/config" "the chart")) }}
 {{- if ne (index $pod.nodeSelector "kubernetes.io/os" | default "linux") "linux" }}
 {{- fail (printf "%s.nodeSelector: kubernetes.io/os must be linux" $role) }}
 {{- end }}

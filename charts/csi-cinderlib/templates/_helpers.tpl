@@ -42,7 +42,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "cinderlib.replicas" -}}
 {{- $local := .Values.localBackend }}
 {{- $alone := or (and $local.enabled (not $local.shared)) .Values.controller.privileged .Values.sidecars.livenessProbe.enabled }}
-{{- range .Values.backends }}
+{{- range concat (values .Values.backends) (values .Values.backendObjects.specs) }}
 {{- $alone = or $alone (eq .driver "csi_cinderlib.drivers.loopfile.LoopFileDriver") }}
 {{- end }}
 {{- eq (toString .Values.controller.replicaCount) "auto" | ternary ($alone | ternary 1 2) (int .Values.controller.replicaCount) }}

@@ -24,6 +24,10 @@ store:
 {{- with .Values.takeOverFrom }}
   take_over_from: {{ . | quote }}
 {{- end }}
+{{- with .Values.cinderDefaults }}
+cinder_defaults:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- with .Values.volumeTypes }}
 volume_types:
   {{- toYaml . | nindent 2 }}
@@ -45,19 +49,15 @@ volume_types:
 {{- toYaml $all }}
 {{- end }}
 
-{{- /* Whether any back end of the values has a topology. */ -}}
-{{- define "cinderlib.hasTopology" -}}
-{{- $found := false }}
-{{- range include "cinderlib.backends" . | fromYaml }}
-{{- $found = or $found (not (empty .topology)) }}
-{{- end }}
-{{- $found }}
+{{- /* All back ends of the values, also those that become objects: driver, options and topology have the same form. */ -}}
+{{- define "cinderlib.allBackends" -}}
+{{- merge (include "cinderlib.backends" . | fromYaml) (deepCopy .Values.backendObjects.specs) | toYaml }}
 {{- end }}
 
 {{- /* Paths that a node may attach: the directories of back ends with files in the values, and node.localPaths. */ -}}
 {{- define "cinderlib.localPaths" -}}
 {{- $paths := .Values.node.localPaths }}
-{{- range include "cinderlib.backends" . | fromYaml }}
+{{- range include "cinderlib.allBackends" . | fromYaml }}
 {{- if eq .driver "csi_cinderlib.drivers.loopfile.LoopFileDriver" }}
 {{- $directories := (.options | default dict).loopfile_directories | default list }}
 {{- if kindIs "string" $directories }}
@@ -82,9 +82,6 @@ shared_keys_file: /etc/csi-cinderlib/shared-sealing/keys.yaml
 store: {plugin: kubernetes, options: {namespace: {{ .Release.Namespace | quote }}}}
 {{- if and .Values.localBackend.enabled .Values.localBackend.node }}
 topology: {node: {env: CINDERLIB_NODE_NAME}}
-{{- else if and .Values.csiDriver.storageCapacity (not .Values.node.topologyLabels) }}
-{{- /* The provisioner keeps capacity by topology, and loses the capacity of an empty topology (external-provisioner 6.4): one segment for all nodes. */}}
-topology: {cluster: all}
 {{- end }}
 {{- with .Values.node.topologyLabels }}
 topology_labels: {{ toJson . }}

@@ -199,7 +199,8 @@ def _definitions(client: Client, _namespace: str, uses_store: bool) -> Iterator[
         yield problem(what, detail, _UPDATE_CRDS, required=True)
         return
     yield ok(what, f"{resources.GROUP} is served as {', '.join(served)}")
-    ours = [item for item in resources.definitions() if uses_store or "storagebackends" in item["metadata"]["name"]]
+    always = {resources.BACKEND.kind, resources.CONFIGURATION.kind}
+    ours = [item for item in resources.definitions() if uses_store or item["spec"]["names"]["kind"] in always]
     for definition in ours:
         if finding := _compare(client, definition):
             yield finding

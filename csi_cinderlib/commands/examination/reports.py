@@ -18,6 +18,7 @@ CAPABILITIES = (
     "online_extend",
     "thin",
     "qos",
+    "retype",
     "snapshots",
     "snapshot_attached",
     "independent_snapshots",

@@ -126,6 +126,13 @@ def expand_volume(request: csi_pb2.ControllerExpandVolumeRequest) -> requests.Ex
     return requests.ExpandVolume(volume_id=volume_id, size=size, capability=capability(wanted) if wanted else None)
 
 
+def modify_volume(request: csi_pb2.ControllerModifyVolumeRequest) -> requests.ModifyVolume:
+    volume_id = fields.required(request.volume_id, "volume_id")
+    _need(bool(request.mutable_parameters), "mutable_parameters")
+    fields.mapping(request.secrets, "secrets")
+    return requests.ModifyVolume(volume_id=volume_id, mutable_parameters=parameters.mutable(request.mutable_parameters))
+
+
 def get_volume(request: csi_pb2.ControllerGetVolumeRequest) -> str:
     return fields.required(request.volume_id, "volume_id")
 

@@ -14,7 +14,8 @@ from csi_cinderlib.csi.requests.fields import mapping
 from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.host import mkfsoptions
 from csi_cinderlib.model.capability import DEFAULT_FILE_SYSTEM, FILE_SYSTEMS, Capability, Mount, find_unsupported
-from csi_cinderlib.model.requests import EXTRA_SPECS, FS_TYPE, QOS, SIDECARS, ClassParameters
+from csi_cinderlib.model.encryption import ENCRYPTION, FORMATS, find_unknown
+from csi_cinderlib.model.requests import EXTRA_SPECS, FS_TYPE, QOS, SIDECARS, TYPE, ClassParameters, below
 
 FORCING = frozenset({"-F", "-FF", "-f", "-ff", "--force"})
 """mkfs options that overwrite existing data. Parameters never decide whether a device may be formatted."""
@@ -42,7 +43,7 @@ class Parameter:
 STORAGE_CLASS: Sequence[Parameter] = (
     Parameter("backend", "Back end to use. Default: the fitting back end with the most free space.", "array1"),
     Parameter("pool", "Pool of the back end. Default: the fitting pool with the most free space.", "ssd"),
-    Parameter("type", "Volume type of the configuration. Its extra specs and QoS specs apply to the volume.", "gold"),
+    Parameter(TYPE, "Volume type of the configuration. Its extra specs and QoS specs apply to the volume.", "gold"),
     Parameter(
         EXTRA_SPECS,
         "Cinder extra spec for the driver, without the prefix. Overrides the value of `type`.",
@@ -59,8 +60,15 @@ STORAGE_CLASS: Sequence[Parameter] = (
         f"File system: {', '.join(FILE_SYSTEMS)}. Default: {DEFAULT_FILE_SYSTEM}, or the file system of the source for a copy.",
         "xfs",
     ),
+    Parameter(
+        ENCRYPTION,
+        f"Encrypt the volume on its node: {', '.join(FORMATS)}. The key is in the node-stage Secret. Default: no encryption.",
+        "luks2",
+    ),
 )
-MODIFIABLE: Sequence[Parameter] = tuple(parameter for parameter in STORAGE_CLASS if parameter.key == QOS)
+MODIFIABLE: Sequence[Parameter] = tuple(
+    parameter for parameter in STORAGE_CLASS if parameter.key in (TYPE, EXTRA_SPECS, QOS)
+)
 """Parameters of a VolumeAttributesClass."""
 
 _OLD_FS_TYPE = ("fstype", "fsType")
@@ -83,12 +91,14 @@ def storage_class(
     _check_keys(given, STORAGE_CLASS, field)
     if why := find_unsupported(fs_type):
         raise InvalidRequest(f"{field}[{FS_TYPE}]", why)
+    if ENCRYPTION in given and (why := find_unknown(given[ENCRYPTION])):
+        raise InvalidRequest(f"{field}[{ENCRYPTION}]", why)
     return ClassParameters(
         backend=given.get("backend", ""),
         pool=given.get("pool", ""),
-        type=given.get("type", ""),
-        extra_specs=_below(EXTRA_SPECS, given),
-        qos=_below(QOS, given),
+        type=given.get(TYPE, ""),
+        extra_specs=below(EXTRA_SPECS, given),
+        qos=below(QOS, given),
         mkfs_options=_mkfs_options(
             given.get("mkfsOptions", ""), f"{field}[mkfsOptions]", _file_systems(capabilities, fs_type)
         ),
@@ -131,10 +141,6 @@ def _check_keys(values: Iterable[str], known: Sequence[Parameter], field: str) -
             raise InvalidRequest(f"{field}[{key}]", "must have a name after the prefix")
         if key not in names and not key.startswith(prefixes):
             raise InvalidRequest(field, unknown("parameter", key, {*names, *(f"{prefix}..." for prefix in prefixes)}))
-
-
-def _below(prefix: str, values: Mapping[str, str]) -> dict[str, str]:
-    return {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
 
 
 def _file_systems(capabilities: Sequence[Capability], fs_type: str) -> frozenset[str]:

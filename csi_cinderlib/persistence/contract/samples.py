@@ -11,8 +11,10 @@ from csi_cinderlib.model.records import (
     Attachment,
     Group,
     GroupSnapshot,
+    Imported,
     InitiatorData,
     KeyValue,
+    Modification,
     Node,
     Provider,
     Snapshot,
@@ -56,6 +58,14 @@ VOLUME = Volume(
     ),
     parameters={"backend": "array1", ODD: ODD},
     mutable_parameters={"iops": "10"},
+    modification=Modification(
+        origin=VolumeType(name="gold"),
+        wanted=VolumeType(name=ODD, extra_specs={"capabilities:x": ODD}, qos_specs={"iops": "10"}),
+        mutable_parameters={"qos/iops": ODD},
+        detached=True,
+        begun_at="2026-01-02T03:04:05Z",
+        message=ODD,
+    ),
     blank=True,
     mark_void=True,
     began_empty=True,
@@ -70,6 +80,12 @@ VOLUME = Volume(
     owner="controller-0",
     unfinished=True,
     name_taken="it exists",
+    imported=Imported(
+        name=ODD, reference={"source-name": ODD}, static=True, place=ODD, requester=ODD, request={ODD: [1, None]}
+    ),
+    adoption="7d7d",
+    encryption="luks2",
+    header="1b4e28ba-2fa1-4d3b-a3f5-8a2c3d4e5f60",
     target_size=GiB(0),
     created_at=CREATED,
 )
@@ -91,6 +107,9 @@ SNAPSHOT = Snapshot(
     owner="controller-0",
     unfinished=True,
     name_taken="it exists",
+    imported=Imported(name=ODD, reference={"source-id": "7"}),
+    adoption="7d7d",
+    encryption="luks2",
     created_at=CREATED,
 )
 ATTACHMENT = Attachment(
@@ -106,6 +125,7 @@ ATTACHMENT = Attachment(
     connector={"initiator": "iqn.node", "multipath": True, "wwpns": ["50:1", "50:2"]},
     connection_info={"driver_volume_type": "iscsi", "data": {"auth_password": "PLAIN-CHAP", "target_luns": [1, 2]}},
     blank=True,
+    ciphertext=True,
     owner="controller-0",
     created_at=CREATED,
 )

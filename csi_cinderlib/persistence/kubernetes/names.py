@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import re
 
@@ -32,6 +33,21 @@ def object_name(kind: type[Record], id: str) -> str:
         if len(raw) > _LONGEST or kind not in _FREE_TEXT
         else text or "0"
     )
+
+
+def id_at(kind: type[Record], name: str) -> str:
+    """Return the id that belongs to an object name; the name itself if it is no encoded id.
+
+    Of a long id, it is the beginning and the digest.
+    """
+    if kind not in _FREE_TEXT or object_name(kind, "") == name:
+        return name
+    text, dot, digest = name.partition(".")
+    try:
+        raw = base64.b32hexdecode(text.upper() + "=" * (-len(text) % 8))
+    except binascii.Error:
+        return name
+    return raw.decode(errors="replace") + dot + digest
 
 
 def place(kind: type[Record], name: str) -> str:

@@ -6,7 +6,7 @@ for people and their tools and is never read back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from csi_cinderlib.model.records import (
 )
 from csi_cinderlib.persistence.api import INDEXED
 from csi_cinderlib.persistence.codec import FORMS
+from csi_cinderlib.persistence.kubernetes import backend_resource, import_resource
 
 GROUP = "cinderlib.io"
 VERSION = "v1"
@@ -51,6 +52,8 @@ class Resource:
         return f"/apis/{API_VERSION}/namespaces/{namespace}/{self.plural}" + (f"/{name}" if name else "")
 
 
+_WIDE = ("Message", "Volumes", "Paused", "Drained")
+"""Columns that only `kubectl get -o wide` shows."""
 _AGE = ("Age", ".metadata.creationTimestamp", "date")
 _STATUS = ("Status", ".spec.status", "string")
 _BACKEND = ("Backend", ".spec.backend", "string")
@@ -107,18 +110,54 @@ BACKEND = Resource(
         ("Reason", ".status.reason", "string"),
         ("Driver", ".spec.driver", "string"),
         ("Free", ".status.freeGiB", "integer"),
+        ("Volumes", ".status.volumes", "integer"),
         _AGE,
     ),
 )
-"""The state of a back end, for people. It is not a record: the controller writes it, and reads back only the last RESTARTED_AT."""
+"""The state of a back end: see `backend_resource`. It is not a record: the controller writes it, and reads back only the last RESTARTED_AT."""
+CONFIGURATION = Resource(
+    "BackendConfiguration",
+    "backendconfigurations",
+    "clbc",
+    (
+        ("Ready", '.status.conditions[?(@.type=="Ready")].status', "string"),
+        ("Accepted", '.status.conditions[?(@.type=="Accepted")].status', "string"),
+        ("Driver", ".spec.driver", "string"),
+        ("Paused", ".spec.paused", "boolean"),
+        ("Drained", ".spec.drained", "boolean"),
+        ("Message", '.status.conditions[?(@.type=="Ready")].message', "string"),
+        _AGE,
+    ),
+)
+"""The configuration of a back end: see `backend_resource`. People write it, and the controller its status."""
 RESTARTED_AT = f"{LABEL}restartedAt"
 """The annotation with which an administrator restarts the driver process of a back end, once for each new value."""
+
+IMPORT = Resource(
+    "VolumeImport",
+    "volumeimports",
+    "climp",
+    (
+        ("Ready", '.status.conditions[?(@.type=="Ready")].status', "string"),
+        _BACKEND,
+        ("Name", ".spec.name", "string"),
+        ("Volume", ".status.volumeId", "string"),
+        ("Message", '.status.conditions[?(@.type=="Ready")].message', "string"),
+        _AGE,
+    ),
+)
+"""The import of a volume: see `import_resource`. It is not a record."""
 
 
 def definitions() -> list[Json]:
     """The CustomResourceDefinitions of all kinds, as installed by the chart."""
     records = [_definition(resource, _object_schema(kind, resource)) for kind, resource in RESOURCES.items()]
-    return [*records, _definition(BACKEND, _backend_schema())]
+    others = {
+        BACKEND: backend_resource.shown_schema(),
+        CONFIGURATION: backend_resource.configuration_schema(),
+        IMPORT: import_resource.schema(),
+    }
+    return [*records, *(_definition(resource, schema) for resource, schema in others.items())]
 
 
 def _definition(resource: Resource, schema: Json) -> Json:
@@ -128,7 +167,7 @@ def _definition(resource: Resource, schema: Json) -> Json:
         "storage": True,
         "schema": {"openAPIV3Schema": schema},
         "additionalPrinterColumns": [
-            {"name": name, "jsonPath": path, "type": type_, **({"priority": 1} if name == "Message" else {})}
+            {"name": name, "jsonPath": path, "type": type_, **({"priority": 1} if name in _WIDE else {})}
             for name, path, type_ in resource.columns
         ],
     }
@@ -196,33 +235,6 @@ def _object(description: str, properties: Json) -> Json:
     return {"type": "object", "description": description, "properties": properties}
 
 
-def _backend_schema() -> Json:
-    def field(type_: str, description: str, **more: str) -> Json:
-        return {"type": type_, "description": description, **more}
-
-    spec = {
-        "name": field("string", "The value of the StorageClass parameter `backend`."),
-        "driver": field("string", "The class of the Cinder driver."),
-    }
-    status = {
-        "ready": field("boolean", "The back end is set up and responded when last polled."),
-        "reason": field("string", "Why the back end is not ready, or another problem."),
-        "protocol": field("string", "The storage protocol: iSCSI, FC, NVMe-oF, ceph ..."),
-        "totalGiB": field(
-            "integer", "Total capacity of all pools; absent if one is unlimited or unknown.", format="int64"
-        ),
-        "freeGiB": field("integer", "Free capacity of all pools; absent as totalGiB.", format="int64"),
-        "volumes": field("integer", "Number of volume records, updated every few minutes.", format="int64"),
-        "observedAt": field("string", "When this status was last observed.", format="date-time"),
-        "controller": field("string", "The pod of the controller that observed this status."),
-        "restartedAt": field("string", f"The last value of the annotation {RESTARTED_AT} that was applied."),
-    }
-    return _schema(
-        spec=_object("A configured back end, for display only. Edit the configuration instead.", spec),
-        status=_object("The status that the controller observed.", status),
-    )
-
-
 def structural(schema: Mapping[str, Any]) -> Json:
     """Convert a JSON schema to a structural schema. Fields of newer versions are not pruned; no field is required (see `_unfailing`)."""
     result: Json = {key: value for key, value in schema.items() if key in ("type", "enum", "oneOf", "description")}
@@ -257,19 +269,36 @@ def controller_rules() -> list[Json]:
         {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]},
         {"apiGroups": [GROUP], "resources": [RESOURCES[Node].plural], "verbs": ["get", "list", "patch", "delete"]},
         *status_rules(),
+        *import_rules(),
     ]
 
 
 def status_rules() -> list[Json]:
-    """The RBAC rules for showing the state of back ends, with any store."""
+    """The RBAC rules for back ends as objects, with any store. The controller neither makes nor deletes a configuration."""
     return [
+        {"apiGroups": [GROUP], "resources": [BACKEND.plural], "verbs": ["get", "list", "create", "patch", "delete"]},
+        {"apiGroups": [GROUP], "resources": [CONFIGURATION.plural], "verbs": ["get", "list", "watch", "patch"]},
         {
             "apiGroups": [GROUP],
-            "resources": [BACKEND.plural],
-            "verbs": ["get", "list", "create", "patch", "delete"],
+            "resources": [f"{BACKEND.plural}/status", f"{CONFIGURATION.plural}/status"],
+            "verbs": ["patch"],
         },
-        {"apiGroups": [GROUP], "resources": [f"{BACKEND.plural}/status"], "verbs": ["patch"]},
         {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
+    ]
+
+
+def import_rules() -> list[Json]:
+    """The RBAC rules for imports as objects, with any store."""
+    return [
+        {"apiGroups": [GROUP], "resources": [IMPORT.plural], "verbs": ["get", "list", "patch"]},
+        {"apiGroups": [GROUP], "resources": [f"{IMPORT.plural}/status"], "verbs": ["patch"]},
+    ]
+
+
+def secret_rules(names: Sequence[str]) -> list[Json]:
+    """The RBAC rules for the Secrets of back ends as objects. The controller reads no others."""
+    return [
+        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": list(names), "verbs": ["get", "list", "watch"]}
     ]
 
 

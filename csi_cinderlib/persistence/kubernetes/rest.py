@@ -10,7 +10,8 @@ import base64
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -163,6 +164,32 @@ def _named(config: Json, kind: str, name: str) -> Json:
     raise KeyError(f"no {kind} {name!r}")
 
 
+class Stream:
+    """The events of a watch, in the form `{"type": ..., "object": ...}`. Ends when the server ends it.
+
+    Raises:
+        StoreUnavailable: the connection broke, or carried nothing for too long.
+    """
+
+    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[Json]:
+        try:
+            for line in self._response:
+                if line.strip():
+                    yield json.loads(line)
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as problem:
+            raise StoreUnavailable(f"a watch of the Kubernetes API broke: {type(problem).__name__}") from None
+
+    def stop(self) -> None:
+        """End the stream, from any thread. Idempotent."""
+        with suppress(OSError, ValueError, RuntimeError):  # it has ended
+            self._response.shutdown()
+        with suppress(OSError, ValueError, RuntimeError, urllib3.exceptions.HTTPError):
+            self._response.close()
+
+
 class Client:
     """A client of the API server. Thread-safe.
 
@@ -203,6 +230,25 @@ class Client:
 
     def get(self, path: str, **query: str) -> Json:
         return self._call("GET", path, query=query)
+
+    def follow(self, path: str, version: str, seconds: int, **query: str) -> Stream:
+        """Watch the objects of a list for changes after that resource version, for at most that time.
+
+        Raises:
+            ApiError: status 410 if the server no longer has these changes.
+            StoreUnavailable: the server does not respond.
+        """
+        query |= {
+            "watch": "1",
+            "resourceVersion": version,
+            "timeoutSeconds": str(seconds),
+            "allowWatchBookmarks": "true",
+        }
+        timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds + READ_SECONDS)
+        response = self._send("GET", path, None, query, "application/json", timeout=timeout)
+        if response.status >= 400:
+            self._read(response)
+        return Stream(response)
 
     def look(self, path: str) -> tuple[Json, str]:
         """Like `get`, and also return the time of the server (header Date), or ""."""
@@ -266,17 +312,20 @@ class Client:
         kind: str,
         *,
         accept: str = "application/json",
+        timeout: urllib3.Timeout | None = None,
     ) -> urllib3.BaseHTTPResponse:
         headers = {"Accept": accept, "Content-Type": kind}
         if token := self._bearer():
             headers["Authorization"] = f"Bearer {token}"
         self.calls += 1
+        streamed: dict[str, Any] = {"timeout": timeout, "preload_content": False} if timeout else {}
         try:
             return self._pool.request(
                 verb,
                 self._access.url + path + _encode(query),
                 body=None if body is None else json.dumps(body, separators=(",", ":")),
                 headers=headers,
+                **streamed,
             )
         except urllib3.exceptions.HTTPError as problem:
             raise StoreUnavailable(f"the Kubernetes API did not respond: {type(problem).__name__}") from None

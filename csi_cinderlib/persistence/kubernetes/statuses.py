@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-import secrets
 from datetime import datetime
 from typing import Any
 
 from csi_cinderlib.errors import PreconditionFailed
-from csi_cinderlib.model.times import stamp
+from csi_cinderlib.persistence.kubernetes.events import Reporter
 from csi_cinderlib.persistence.kubernetes.names import label_value
 from csi_cinderlib.persistence.kubernetes.resources import API_VERSION, BACKEND, LABEL
 from csi_cinderlib.persistence.kubernetes.rest import ApiError, Client
@@ -22,8 +21,6 @@ Json = dict[str, Any]
 
 OWNER = f"{LABEL}csi-driver"
 """The label with the name of the CSI driver. Two drivers in a namespace can have back ends of the same name."""
-LONGEST_NOTE = 1000
-"""Limit of the note of an event in characters; Kubernetes allows 1024."""
 _LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 
@@ -40,7 +37,7 @@ class Statuses:
         self._client = client
         self._namespace = namespace
         self._driver_name = driver_name
-        self._instance = instance
+        self._reporter = Reporter(client, namespace, driver_name=driver_name, instance=instance)
 
     def ensure(self, backend: str, driver: str) -> Json:
         """Return the object of a back end, created or updated if necessary. Raises PreconditionFailed if another CSI driver owns it."""
@@ -48,7 +45,7 @@ class Statuses:
         found = self._find(path) or self._create(backend, driver) or self._client.get(path)
         if not self._owns(found):
             raise PreconditionFailed(
-                f"StorageBackend {object_name(backend)!r} belongs to the CSI driver {_owner(found)!r}; rename one of the two back ends, or "
+                f"StorageBackend {object_name(backend)!r} belongs to the CSI driver {owner(found)!r}; rename one of the two back ends, or "
                 "delete the object if that driver is no longer installed"
             )
         labels = {**found["metadata"].get("labels", {}), OWNER: label_value(self._driver_name)}
@@ -80,7 +77,7 @@ class Statuses:
 
     def _owns(self, found: Json) -> bool:
         """Whether this driver owns the object, or an earlier version without owner labels created it."""
-        return _owner(found) in {"", label_value(self._driver_name)}
+        return owner(found) in {"", label_value(self._driver_name)}
 
     def write(self, found: Json, status: Json) -> None:
         """Replace the status as a whole."""
@@ -96,35 +93,17 @@ class Statuses:
         found = self._find(path)
         if found is None or not self._owns(found):
             return
+        keys = ("uid", "resourceVersion")
+        seen = {key: found["metadata"][key] for key in keys if key in found["metadata"]}
         try:
-            self._client.delete(path)
+            self._client.delete(path, {"preconditions": seen})
         except ApiError as error:
-            if error.status != 404:
+            if error.status not in {404, 409}:  # 409: it has changed since, so another controller maintains it
                 raise
 
     def tell(self, found: Json, *, reason: str, note: str, warning: bool, now: datetime) -> None:
         """Create an event on the object. `kubectl describe` and `kubectl get events` show it for an hour."""
-        metadata = found["metadata"]
-        self._client.post(
-            f"/apis/events.k8s.io/v1/namespaces/{self._namespace}/events",
-            {
-                "metadata": {"name": f"{metadata['name']}.{secrets.token_hex(8)}"},
-                "eventTime": stamp(now),
-                "reportingController": self._driver_name,
-                "reportingInstance": self._instance,
-                "action": "Observe",
-                "reason": reason,
-                "regarding": {
-                    "apiVersion": API_VERSION,
-                    "kind": BACKEND.kind,
-                    "namespace": self._namespace,
-                    "name": metadata["name"],
-                    "uid": metadata["uid"],
-                },
-                "note": note[:LONGEST_NOTE],
-                "type": "Warning" if warning else "Normal",
-            },
-        )
+        self._reporter.tell(BACKEND, found, reason=reason, note=note, warning=warning, now=now)
 
     def close(self) -> None:
         self._client.close()
@@ -137,7 +116,8 @@ def manifest(backend: str, driver: str) -> Json:
     return {"apiVersion": API_VERSION, "kind": BACKEND.kind, "metadata": metadata, "spec": spec}
 
 
-def _owner(found: Json) -> str:
+def owner(found: Json) -> str:
+    """The CSI driver that owns an object, or ""."""
     return str(found["metadata"].get("labels", {}).get(OWNER, ""))
 
 

@@ -27,7 +27,7 @@ from csi_cinderlib.model.records import EMPTY, Attachment, Record, Snapshot, Vol
 from csi_cinderlib.model.requests import SIDECARS
 from csi_cinderlib.persistence.api import INDEXED, Page, R, Sealer, Traits, Where
 from csi_cinderlib.persistence.codec import decode, encode, keys, kind_name
-from csi_cinderlib.persistence.kubernetes.names import label_value, name_at, object_name, place
+from csi_cinderlib.persistence.kubernetes.names import id_at, label_value, name_at, object_name, place
 from csi_cinderlib.persistence.kubernetes.resources import API_VERSION, GROUP, LABEL, RESOURCES, VERSION
 from csi_cinderlib.persistence.kubernetes.rest import ApiError, Client
 from csi_cinderlib.persistence.kubernetes.specs import from_spec, to_spec
@@ -153,6 +153,8 @@ class KubernetesStore:
         if selector := _selector(where):
             query["labelSelector"] = selector
         found = self._list(kind, query, after)
+        while not found["items"] and (token := found["metadata"].get("continue")):  # allowed, and not the end
+            found = self._list(kind, {**query, "continue": token}, "")
         records, corrupt, last = [], [], ""
         for item in found["items"]:
             try:
@@ -200,7 +202,8 @@ class KubernetesStore:
         body = {**spec, "kind": kind_name(kind)}
         id = str(spec.get("id", ""))
         if not id or object_name(kind, id) != item["metadata"]["name"]:
-            raise CorruptRecord(kind_name(kind), item["metadata"]["name"], f"its spec contains the id {id!r}")
+            expected = id_at(kind, item["metadata"]["name"])  # what it belongs to is known, for claims and leftovers
+            raise CorruptRecord(kind_name(kind), expected, f"its spec contains the id {id!r}")
         return decode(kind, body, id=id, revision=str(item["spec"].get("write", "")), sealer=self._sealer)
 
     def _path(self, kind: type[Record], id: str = "") -> str:

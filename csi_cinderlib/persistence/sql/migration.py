@@ -64,8 +64,9 @@ def check_version(connection: Connection, location: Location) -> str:
         raise ConfigurationError(
             URL_KEY,
             f"{location.shown} contains tables of another program, possibly cinderlib or Cinder ({_listed(foreign)}); "
-            "create a separate database for csi-cinderlib; `csi-cinderlib adopt cinderlib` copies cinderlib's metadata to it, "
-            "see docs/how-to/migrate-from-cinderlib.md#bring-the-metadata-along",
+            "create a separate database for csi-cinderlib; `csi-cinderlib adopt cinderlib` copies cinderlib's metadata to it "
+            "(docs/how-to/migrate-from-cinderlib.md#bring-the-metadata-along), and `csi-cinderlib adopt cinder` takes over volumes of "
+            "OpenStack Cinder (docs/how-to/adopt-cinder-volumes.md#before-you-begin)",
         )
     if not location.migrate:
         raise ConfigurationError(

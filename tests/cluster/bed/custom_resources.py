@@ -58,13 +58,13 @@ class Namespace:
         for rule in rules:
             self._wait_until_granted(account, rule, namespace=self.name)
 
-    def grant_in_cluster(self, account: str, verb: str, plural: str) -> None:
-        """That verb on a kind of the core group that lies in no namespace."""
+    def grant_in_cluster(self, account: str, verb: str, plural: str, *, kind_group: str = "") -> None:
+        """That verb on a kind that lies in no namespace, of the core group if none is named."""
         admin, group = self.server.admin, "rbac.authorization.k8s.io"
         metadata = {"name": f"{self.name}-{account}-{verb}-{plural}"}
         subject = {"kind": "ServiceAccount", "name": account, "namespace": self.name}
         reference = {"apiGroup": group, "kind": "ClusterRole", "name": metadata["name"]}
-        rule = {"apiGroups": [""], "resources": [plural], "verbs": [verb]}
+        rule = {"apiGroups": [kind_group], "resources": [plural], "verbs": [verb]}
         admin.post(f"/apis/{group}/v1/clusterroles", {"metadata": metadata, "rules": [rule]})
         admin.post(
             f"/apis/{group}/v1/clusterrolebindings",
@@ -76,6 +76,7 @@ class Namespace:
         """The API server goes by what it has heard of roles and bindings, and answers who made them before it has heard of these."""
         resource, _, part = rule["resources"][-1].partition("/")
         asked = {"verb": rule["verbs"][-1], "group": rule["apiGroups"][-1], "resource": resource, "subresource": part}
+        asked |= {"name": rule["resourceNames"][-1]} if "resourceNames" in rule else {}
         user = f"system:serviceaccount:{self.name}:{account}"
         review = {"spec": {"user": user, "resourceAttributes": {**asked, "namespace": namespace}}}
         path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"

@@ -86,6 +86,7 @@ class Kube:
         access: str = "ReadWriteOnce",
         source: Mapping[str, str] | None = None,
         name: str = "",
+        attributes: str = "",
     ) -> str:
         spec: dict[str, Any] = {
             "accessModes": [access],
@@ -95,6 +96,8 @@ class Kube:
         }
         if source:
             spec["dataSource"] = source
+        if attributes:
+            spec["volumeAttributesClassName"] = attributes
         return self.make(
             {
                 "apiVersion": "v1",

@@ -16,6 +16,7 @@ from csi_cinderlib.persistence.contract.harness import Harness
 from csi_cinderlib.persistence.kubernetes.names import object_name
 from csi_cinderlib.persistence.kubernetes.resources import RESOURCES
 from tests.cluster.bed.apiserver import ApiServer
+from tests.cluster.bed.back_end_site import Site
 from tests.cluster.bed.custom_resources import Namespace, serving
 
 
@@ -75,3 +76,11 @@ class KubernetesHarness(Harness):
 def persistence_harness(namespace: Namespace, tmp_path: Path) -> KubernetesHarness:
     namespace.let_controller_write_nodes()
     return KubernetesHarness(state_dir=tmp_path, namespace=namespace)
+
+
+@pytest.fixture
+def site(namespace: Namespace, tmp_path: Path) -> Iterator[Site]:
+    site = Site(namespace, tmp_path)
+    yield site
+    for driver in site.begun:
+        driver.stop()

@@ -41,8 +41,12 @@ def id_of(file: Path, name: str) -> str:
 
 def load(server: Server, recording: str) -> None:
     """Fill the database of a server."""
+    load_text(server, (RECORDED / f"{recording}.sql").read_text())
+
+
+def load_text(server: Server, text: str) -> None:
+    """Replace the database of a server by the result of SQL statements."""
     server.renew_database()
-    text = (RECORDED / f"{recording}.sql").read_text()
     server.altered = True
     if not isinstance(server, MariaDB):
         with server.connect_as_owner() as connection:

@@ -152,3 +152,14 @@ def test_files_and_a_cluster_cannot_be_combined(tmp_path: Path, capsys: Capture)
 
 def volumes_exist(target: Path) -> bool:
     return target.exists() and bool(volumes(target))
+
+
+def test_one_back_end_name_in_two_namespaces_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    """Two installations of Ember-CSI, each with an array of its own."""
+    found = items()
+    next(item for item in found if item["kind"] == "Volume")["metadata"]["namespace"] = "other"
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(found))
+    assert adopt(tmp_path / "new.db", str(tmp_path / "all.yaml"), "--skip-problems") == 2
+    printed = capsys.readouterr().err
+    assert "the namespaces ember, other have volumes of a back end 'array1', which may be different storage" in printed
+    assert not (tmp_path / "new.db").exists()

@@ -119,7 +119,7 @@ def test_a_second_run_brings_nothing_back_that_was_deleted_since(source: Path, t
     assert "failed extension" not in volumes(target)
 
 
-def test_two_databases_go_into_one_store(source: Path, tmp_path: Path) -> None:
+def test_two_databases_go_into_one_store(source: Path, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "other").mkdir()
     assert adopt(source, tmp_path / "new.db", "--write") == 0
     other = sqlite_file(tmp_path / "other", "3.1.0-sqlite")
@@ -132,7 +132,10 @@ def test_two_databases_go_into_one_store(source: Path, tmp_path: Path) -> None:
     ("statement", "message"),
     [
         ("DROP TABLE snapshots", "is not a database of cinderlib: it lacks the tables snapshots"),
-        ("DROP TABLE cinderlib_persistence_key_value", "it lacks the tables cinderlib_persistence_key_value"),
+        (
+            "DROP TABLE cinderlib_persistence_key_value",
+            "is a database of OpenStack Cinder, not of cinderlib; use `csi-cinderlib adopt cinder`",
+        ),
         (
             "INSERT INTO services (id, host, topic, report_count) VALUES (1, 'a', 'cinder-volume', 0)",
             "table services: has rows, so this is the database of an OpenStack Cinder",
@@ -267,3 +270,14 @@ def test_a_wrong_url_of_the_target_is_named_by_its_option(
     assert problem in printed
     assert "secret" not in printed
     assert "store.options" not in printed
+
+
+def test_a_drained_back_end_takes_nothing_over(source: Path, tmp_path: Path, capsys: Capture) -> None:
+    config = tmp_path / "config.yaml"
+    driver = "driver: csi_cinderlib.drivers.loopfile.LoopFileDriver"
+    config.write_text(f"state_dir: {tmp_path / 'state'}\nbackends: {{array1: {{{driver}, drained: true}}}}\n")
+    assert main(["adopt", "cinderlib", "--url", f"sqlite:///{source}", "--config", str(config), "--write"]) == 1
+    printed = capsys.readouterr()
+    assert "not in the configuration" not in printed.out
+    assert "back end 'array1' accepts no new volumes: it is drained" in printed.err
+    assert not (tmp_path / "state" / "metadata.db").exists()

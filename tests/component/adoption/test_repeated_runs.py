@@ -11,10 +11,16 @@ from typing import Any
 
 import pytest
 
-from csi_cinderlib.model.records import KeyValue, Snapshot, Volume
+from csi_cinderlib.adoption import writing
+from csi_cinderlib.errors import PreconditionFailed
+from csi_cinderlib.model.records import Imported, KeyValue, Record, Snapshot, Status, Volume
+from csi_cinderlib.model.size import GiB
+from csi_cinderlib.observe.progress import Progress
 from csi_cinderlib.persistence.iteration import walk_all
+from csi_cinderlib.persistence.memory import MemoryStore
 from csi_cinderlib.persistence.plugins import open_store
 from tests.component.adoption.databases import adopt, change, contents, id_of, sqlite_file, volumes
+from tests.support.fakes.stores import ObservedStore
 
 Capture = pytest.CaptureFixture[str]
 
@@ -92,3 +98,70 @@ def test_a_large_source_is_remembered_in_parts(source: Path, tmp_path: Path) -> 
     ids = {record.id for record in contents(target)[3]}
     assert len(ids) == 2501
     assert {"k7", "later"} & ids == {"later"}
+
+
+def test_a_volume_whose_object_was_imported_is_not_adopted(source: Path, tmp_path: Path, capsys: Capture) -> None:
+    target, id = tmp_path / "new.db", id_of(source, "plain")
+    store = open_store("sql", {"url": f"sqlite:///{target}"}, state_dir=tmp_path)
+    imported = Imported(name=f"volume-{id}", reference={"source-name": f"volume-{id}"}, static=True)
+    store.add(Volume(id="pvc-1", backend="array1", size=GiB(1), status=Status.AVAILABLE, imported=imported))
+    store.close()
+    assert adopt(source, target, "--write") == 1
+    printed = capsys.readouterr().err
+    assert f"volume {id}: its object on the back end has another record: it is volume 'pvc-1' (available)" in printed
+    assert set(volumes(target)) == {""}
+
+
+def test_two_volumes_of_the_source_with_one_object_are_found_without_a_store(
+    source: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    plain, typed = id_of(source, "plain"), id_of(source, "typed")
+    change(source, f"UPDATE volumes SET _name_id = '{plain}' WHERE id = '{typed}'")
+    assert adopt(source, tmp_path / "new.db", "--write") == 1
+    assert "its object on the back end has another record: it is volume" in capsys.readouterr().err
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_records_give_way_to_an_import_that_came_while_they_were_written() -> None:
+    store, id = ObservedStore(), "99999999-9999-4999-8999-999999999999"
+    found: list[Record] = [
+        Volume(id=id, backend="a", size=GiB(1)),
+        Snapshot(id="s", backend="a", volume_id=id, size=GiB(1)),
+    ]
+    planned = writing.plan(store, found)
+    assert planned.problems == ()
+    imported = Imported(name=f"volume-{id}", reference={"source-name": f"volume-{id}"}, static=True)
+    other = Volume(id="pvc-1", backend="a", size=GiB(1), imported=imported)
+    store.before["add"] = lambda _record: MemoryStore.add(store, other)
+    with pytest.raises(PreconditionFailed, match="it is volume 'pvc-1'"):
+        writing.carry_out(store, planned, "a source", Progress(""))
+    assert [record.id for record in walk_all(store, Volume)] == ["pvc-1"]
+    assert writing.plan(store, found).problems
+
+
+def test_an_interrupted_run_is_compared_with_an_import_that_came_before() -> None:
+    """The run was killed before it could give way."""
+    store, id = MemoryStore(), "99999999-9999-4999-8999-999999999999"
+    volume = Volume(id=id, backend="a", size=GiB(1))
+    imported = Imported(name=f"volume-{id}", reference={"source-name": f"volume-{id}"}, static=True)
+    store.add(Volume(id="pvc-1", backend="a", size=GiB(1), imported=imported))
+    store.add(volume)
+    (problem,) = writing.plan(store, [volume]).problems
+    assert "it is volume 'pvc-1'" in problem.problem
+
+
+def test_a_back_end_that_closes_while_the_records_are_written_gets_none() -> None:
+    store, id = MemoryStore(), "99999999-9999-4999-8999-999999999999"
+    found: list[Record] = [
+        Volume(id=id, backend="a", size=GiB(1)),
+        Snapshot(id="s", backend="a", volume_id=id, size=GiB(1)),
+        Volume(id="other", backend="b", size=GiB(1)),
+    ]
+    planned = writing.plan(store, found)
+    with pytest.raises(PreconditionFailed, match="back end 'a' accepts no new volumes: it is drained"):
+        writing.carry_out(store, planned, "a source", Progress(""), lambda: {"a": "it is drained"})
+    assert [record.id for record in walk_all(store, Volume)] == ["other"]
+    assert [problem.key for problem in writing.plan(store, found, {"a": "it is drained"}).problems] == [
+        f"volume {id}",
+        "snapshot s",
+    ]

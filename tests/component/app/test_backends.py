@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.app import backends, stopping
+from csi_cinderlib.app.sources import Configured, Sources
+from csi_cinderlib.app.stopping import Stopping
 from csi_cinderlib.backend import forking
 from csi_cinderlib.backend.line import Cause, Line
-from csi_cinderlib.config.settings import BackendSettings
+from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.errors import DriverError, NotFound
+from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.lifecycle.remote import RemoteBackend
 from csi_cinderlib.observe.metrics import RESTARTS
 from tests.support.running import NOTHING, Run, wait_for
@@ -238,3 +241,32 @@ def test_a_file_that_is_named_otherwise_is_told_once(
 
 def test_every_reason_has_a_figure() -> None:
     assert {*Cause, "reconfigured"} == set(RESTARTS)
+
+
+def test_a_reread_during_the_start_waits(tmp_path: Path) -> None:
+    """SIGHUP may arrive at any time: two threads would claim objects and start drivers twice."""
+    reading, refreshed = threading.Semaphore(), threading.Event()
+
+    class Slow(Sources):
+        def read(self) -> Configured:
+            assert reading.acquire(blocking=False), "two threads read at once"
+            if not threads:
+                threads.append(threading.Thread(target=reread, daemon=True))
+                threads[0].start()
+                refreshed.wait(0.2)
+            reading.release()
+            return Configured((), lambda _name: False)
+
+    def reread() -> None:
+        running.refresh()
+        refreshed.set()
+
+    threads: list[threading.Thread] = []
+    settings = Settings(state_dir=tmp_path, backends_directory=str(tmp_path))
+    running = backends.RunningBackends(settings, Stopping(), Backends(), unmade, sources=Slow(settings))
+    running.start()
+    assert refreshed.wait(60)
+
+
+def unmade(_settings: BackendSettings) -> RemoteBackend:
+    raise AssertionError("no back end is configured")

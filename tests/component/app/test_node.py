@@ -61,3 +61,13 @@ def test_a_label_that_is_taken_away_keeps_no_node_from_the_controllers_keys(
     with pytest.raises(InvalidRequest, match="which is not registered for node"):
         node._staging._contexts.open("n1:c1:0:AAAA")
     assert [(tuple(request.labels), dict(request.topology)) for request in asked] == [(("zone",), {}), ((), zone)]
+
+
+@pytest.mark.parametrize("own", [{}, {"topology.csi.cinderlib.io/zone": "a"}], ids=["none", "its own"])
+def test_a_node_in_kubernetes_has_a_segment_at_least(tmp_path: Path, stopping: Stopping, own: dict[str, str]) -> None:
+    """The controller always reports topologies, and the provisioner refuses nodes without segments then."""
+    settings = Settings(state_dir=tmp_path, kubernetes=True, topology=own)
+    node = NodeSide(settings, stopping, Keys(settings))
+    assert node.status()["topology"] == (own or {"topology.csi.cinderlib.io/cluster": "all"})
+    plain = Settings(state_dir=tmp_path, topology=own)
+    assert NodeSide(plain, stopping, Keys(plain)).status()["topology"] == own

@@ -77,3 +77,22 @@ def test_the_path_of_a_key_is_no_secret_but_a_key_is() -> None:
     assert list(redact.secrets_in({"chap_password_len": "12345"})) == []
     assert key in list(redact.secrets_in({"san_private_key": key}))
     assert "/pass/word" in list(redact.secrets_in({"san_password": "/pass/word"}))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (CANARY, f"Valid values are [fast, slow], but found '{CANARY}'"),
+        (f"backend_id:array2,san_login:{CANARY}", f"login of {CANARY} refused"),
+        (f"192.0.2.1, {CANARY}", f"no route to {CANARY}"),
+        (f"https://admin:{CANARY}@array:8443", f"refused for {CANARY}"),
+    ],
+    ids=["text", "mapping", "list", "address"],
+)
+def test_what_comes_from_a_secret_is_hidden_whatever_the_name_of_the_option(value: str, message: str) -> None:
+    settings = BackendSettings(name="a", driver=RBD, options={"mode": value}, origins={"mode": "secret s, key mode"})
+    assert CANARY not in redact.without(message, secret_values.of(settings))
+    assert CANARY not in redact.of_backend(ValueError(message), secret_values.of_options(settings))
+    assert CANARY in redact.without(
+        message, secret_values.of(BackendSettings(name="a", driver=RBD, options={"x": "y"}))
+    )

@@ -146,3 +146,20 @@ def test_the_ratio_auto_follows_what_was_promised_and_used(provisioned: int, rat
 def test_taking_from_a_pool_leaves_infinity_alone() -> None:
     assert pool(free=math.inf).less(10).free == math.inf
     assert (pool().less(10).free, pool().less(10).provisioned, pool().less(100).free) == (50, 10, 0)
+
+
+@pytest.mark.parametrize(
+    ("reported", "expected"),
+    [
+        ({}, True),
+        ({"QoS_support": True}, True),
+        ({"qos_support": True}, True),
+        ({"qos_support": False}, False),
+        ({"QoS_support": "False"}, False),
+        ({"QoS_support": False, "qos_support": True}, False),
+    ],
+)
+def test_only_a_driver_that_denies_qos_has_none(reported: dict[str, object], expected: bool) -> None:
+    """RBD writes the key in another way, and Unity reports none."""
+    (pool,) = parse({"volume_backend_name": "b", **reported}, backend="b", ratio=None, allocated={}).pools
+    assert pool.qos == expected

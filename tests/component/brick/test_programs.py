@@ -20,7 +20,6 @@ BASE = {"cat", "chown", "cp", "dd", "grep", "ln", "mkdir", "tee", "which"}
 """Of Debian's packages that are in every image: coreutils, grep, debianutils."""
 ANSWERED = {"/lib/udev/scsi_id": "by brick.execute"}
 NOT_CALLED = {
-    "cryptsetup": "for volumes that Cinder encrypts, of which this driver makes none",
     "dmidecode": "for connector properties, which brick.properties reads itself",
     "findmnt": "for connector properties",
 }

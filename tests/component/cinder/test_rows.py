@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -76,8 +77,25 @@ def test_each_volume_is_its_own_type() -> None:
     volume = makers.volume(type=VolumeType(name="gold", extra_specs={"a": "b"}, qos_specs={"c": "d"}))
     row = rows.volume_row(volume)
     assert (row.volume_type_id, row.volume_type.name, row.volume_type.extra_specs) == (volume.id, "gold", {"a": "b"})
-    assert (row.volume_type.qos_specs_id, row.volume_type.qos_specs.specs) == (volume.id, {"c": "d"})
+    assert row.volume_type.qos_specs.specs == {"c": "d"}
+    assert row.volume_type.qos_specs_id == row.volume_type.qos_specs.id
     assert rows.volume_row(makers.volume())["volume_type_id"] is None
+
+
+def test_qos_has_an_id_of_its_content() -> None:
+    """Drivers name policies on the array by it."""
+
+    def id_of(**values: Any) -> object:
+        row = rows.qos_row(makers.volume(type=VolumeType(**values)))
+        return row and row["id"]
+
+    known = id_of(qos_specs={"a": "1", "b": "2"})
+    assert known == id_of(name="gold", extra_specs={"x": "y"}, qos_specs={"b": "2", "a": "1"})
+    others = ({"a": "1"}, {"a": "1", "b": "3"}, {"a": "2", "b": "1"})
+    assert (
+        len({known, id_of(qos_specs={"a": "1", "b": "2"}, qos_consumer="both"), *(id_of(qos_specs=x) for x in others)})
+        == 5
+    )
 
 
 def test_a_volume_for_several_nodes_says_so_in_its_extra_specs() -> None:

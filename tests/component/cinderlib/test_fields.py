@@ -290,7 +290,7 @@ def test_an_interrupted_operation_is_not_hidden_by_a_status(fake: Backend, libra
     library.store.replace(replace(volume._record, status=records.Status.DELETING))
     again = stored_again(library, volume)
     again._ovo.status = "maintenance"
-    with pytest.raises(InvalidRequest, match="must be available while the status is deleting"):
+    with pytest.raises(InvalidRequest, match="cannot be set while the volume is deleting"):
         again.save()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.cinderlib import Backend, Library
-from csi_cinderlib.errors import NameTaken
+from csi_cinderlib.errors import InvalidRequest, NameTaken
 from csi_cinderlib.model import records
 from csi_cinderlib.model.making import replace
 from csi_cinderlib.model.records import Status
@@ -70,6 +70,26 @@ def test_a_refused_snapshot_stays_refused_in_json(fake: Backend, library: Librar
             assert other.store.get(records.Snapshot, snapshot.id).name_taken == "it exists"
         finally:
             other.close()
+
+
+def test_an_encrypted_volume_stays_encrypted_in_json_and_in_copies(fake: Backend, library: Library) -> None:
+    volume = fake.create_volume(1)
+    assert "encryption" not in volume.dump["ovo"]["versioned_object.data"]
+    library.store.replace(replace(library.store.get(records.Volume, volume.id), encryption="luks2"))
+    volume.refresh()
+    snapshot = volume.create_snapshot()
+    for copy in (volume.clone(), snapshot.create_volume()):
+        assert library.store.get(records.Volume, copy.id).encryption == "luks2"
+    other = Library()
+    try:
+        other.backend("fake", volume_driver=fake._settings.driver)
+        other.load(json.dumps(volume.dump), save=True)
+        assert other.store.get(records.Volume, volume.id).encryption == "luks2"
+        wrong = json.loads(json.dumps(volume.dump).replace('"encryption": "luks2"', '"encryption": "rot13"'))
+        with pytest.raises(InvalidRequest, match="unsupported encryption 'rot13'"):
+            other.load(wrong)
+    finally:
+        other.close()
 
 
 def test_older_json_does_not_reduce_the_size_of_a_volume(fake: Backend, library: Library) -> None:

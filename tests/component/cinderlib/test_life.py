@@ -88,7 +88,7 @@ def test_a_connection_tells_how_the_volume_is_reached(backend: Backend, library:
 
 def test_what_only_the_user_knows_of_a_connection_is_kept(backend: Backend, library: Library) -> None:
     instance = "5a1d2c7e-0000-4000-8000-000000000002"
-    kept = {"attached_host": "guest-1", "instance_uuid": instance, "mountpoint": "/dev/vdc"}
+    kept: dict[str, Any] = {"attached_host": "guest-1", "instance_uuid": instance, "mountpoint": "/dev/vdc"}
     volume = backend.create_volume(1)
     connection = volume.connect(CONNECTOR, use_multipath=True, device_scan_attempts=7, **kept)
     assert connection.conn_info == connection.connection_info["conn"]

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib import cli
+from csi_cinderlib.app import state_dir
 from csi_cinderlib.app.stores import everything
 from csi_cinderlib.config.settings import SealingKey
 from csi_cinderlib.model.capability import AccessMode
-from csi_cinderlib.model.records import Attachment, Provider, Snapshot, Status, Volume
+from csi_cinderlib.model.records import Attachment, Modification, Provider, Snapshot, Status, Volume, VolumeType
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.persistence.plugins import open_store
 from csi_cinderlib.sealing import Sealer
@@ -181,14 +182,52 @@ def test_forget_removes_a_failed_record(state: Path, capsys: pytest.CaptureFixtu
     assert run("orphans forget", state, "v2") == 2
 
 
+def test_forget_ends_an_unfinished_modification_and_keeps_the_volume(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = open_store("sql", state_dir=state)
+    whole = store.get(Volume, "v1")
+    unfinished = Modification(wanted=VolumeType(qos_specs={"a": "2"}), detached=True)
+    store.replace(replace(whole, modification=unfinished, owner="gone"))
+    store.close()
+    assert run("orphans forget", state, "v1", "--modification") == 0
+    assert capsys.readouterr().out == (
+        "forgotten: the modification of volume 'v1' on back end 'local'; it has its former properties\n"
+    )
+    store = open_store("sql", state_dir=state)
+    left = store.get(Volume, "v1")
+    store.close()
+    assert replace(left, revision=whole.revision) == whole
+    assert run("orphans forget", state, "v1", "--modification") == 1
+    assert "no unfinished modification" in capsys.readouterr().err
+    assert run("orphans forget", state, "v9", "--modification") == 2
+
+
+def test_a_modification_is_not_forgotten_while_another_process_may_work_on_it(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = open_store("sql", state_dir=state)
+    begun = replace(store.get(Volume, "v1"), modification=Modification(wanted=VolumeType(qos_specs={"a": "2"})))
+    left = store.replace(begun)
+    with state_dir.hold(state):
+        assert run("orphans forget", state, "v1", "--modification") == 2
+    assert "in use" in capsys.readouterr().err
+    assert store.get(Volume, "v1") == left
+    store.close()
+
+
 def test_restored_leaves_unfinished_work_alone(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("orphans restored", state) == 0
-    voided, told = capsys.readouterr().out.splitlines()
+    told, voided, types, until = capsys.readouterr().out.splitlines()
+    assert until == "no back end counts as empty until `csi-cinderlib orphans forget restored`"
     assert told == "excluded from repair: volume 'v2' on back end 'local', which was creating"
     assert re.fullmatch(r"no longer known to be empty: \d+ volumes and snapshots", voided)
+    assert types == "no longer known to have the properties of their records: 1 volumes"
     assert run("orphans list", state, "-o", "json") == 0
     (half,) = [row for row in json.loads(capsys.readouterr().out) if row["kind"] == "volume"]
     assert (half["status"], half["due"]) == ("error", False)
+    assert run("orphans forget", state, "restored") == 0
+    assert capsys.readouterr().out == "forgotten: the restore of older metadata\n"
 
 
 def test_orphans_lists_unfinished_work(state: Path, capsys: pytest.CaptureFixture[str]) -> None:

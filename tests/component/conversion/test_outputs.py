@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from csi_cinderlib import cli
 from csi_cinderlib.config import load
+from csi_cinderlib.config import objects as config_objects
 from csi_cinderlib.config.settings import BackendSettings, Settings
 from csi_cinderlib.conversion import conversion, documents
 from csi_cinderlib.conversion.model import Conversion, ConvertedBackend
@@ -62,16 +64,27 @@ def _under_backends(text: str) -> str:
     return "backends:\n" + "".join(f"  {line}\n" for line in text.splitlines())
 
 
-def test_objects_are_a_secret_and_storage_backends_of_the_definition(converted: Conversion) -> None:
+def test_objects_configure_the_same_back_ends_with_their_secrets(converted: Conversion, tmp_path: Path) -> None:
     import jsonschema
 
-    secret, *shown = yaml.safe_load_all(documents.objects(converted, "mine"))
-    assert secret == yaml.safe_load(documents.secret(converted, "mine"))
-    (definition,) = [item for item in definitions() if item["spec"]["names"]["kind"] == "StorageBackend"]
+    items = list(yaml.safe_load_all(documents.objects(converted, "mine")))
+    secrets = {item["metadata"]["name"]: item["stringData"] for item in items if item["kind"] == "Secret"}
+    found = [item for item in items if item["kind"] == "BackendConfiguration"]
+    (definition,) = [item for item in definitions() if item["spec"]["names"]["kind"] == "BackendConfiguration"]
     schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    for item, backend in zip(shown, converted.backends, strict=True):
+    for item, backend in zip(found, backends_of(converted, tmp_path), strict=True):
         jsonschema.validate(item, schema)
-        assert item["spec"] == {"name": backend.name, "driver": backend.driver}
+        reference = item["spec"].get("secretRef")
+        texts = secrets[reference["name"]] if reference else {}
+        data = {key: text.encode() for key, text in texts.items()} if reference else None
+        read = config_objects.read(backend.name, item["spec"], data)
+        assert read.driver == backend.driver
+        known = {key: documents.text_of(value) if key in texts else value for key, value in backend.options.items()}
+        assert {key: value for key, value in read.options.items() if key in known} == {
+            key: value for key, value in known.items() if key in read.options
+        }
+        lost = backend.options.keys() - read.options.keys()
+        assert all(documents.text_of(backend.options[key]) is None for key in lost)
 
 
 def test_the_chart_s_values_and_their_files_hold_the_back_ends(converted: Conversion, tmp_path: Path) -> None:
@@ -147,11 +160,32 @@ def test_names_that_a_terminal_or_yaml_acts_on_do_not_break_the_document(tmp_pat
         assert loaded(document, tmp_path).backends[0].options == {"volume_group": "a"}
 
 
+def test_the_templates_of_names_reach_the_values_of_the_chart() -> None:
+    """Without them, adopted volumes are looked for under other names."""
+    text = (
+        (session.FOLDER / "cinder.conf")
+        .read_text()
+        .replace("[DEFAULT]\n", "[DEFAULT]\nvolume_name_template = os-%s\n", 1)
+    )
+    converted = convert(text)
+    values, _ = documents.chart(converted, "mine")
+    assert yaml.safe_load(values)["cinderDefaults"] == {"my_ip": "192.0.2.9", "volume_name_template": "os-%s"}
+    assert conversion.for_target(converted, "chart").notes == converted.notes
+
+
+def test_a_password_for_all_back_ends_stays_out_of_the_values() -> None:
+    converted = replace(convert((session.FOLDER / "cinder.conf").read_text()), cinder_defaults={"x_password": "secret"})
+    values, _ = documents.chart(converted, "mine")
+    assert "cinderDefaults" not in yaml.safe_load(values)
+    assert any("x_password" in note.item for note in conversion.for_target(converted, "chart").notes)
+
+
 def test_settings_that_a_document_has_no_place_for_are_reported(tmp_path: Path) -> None:
     converted = convert((session.FOLDER / "cinder.conf").read_text())
     assert converted.cinder_defaults == {"my_ip": "192.0.2.9"}
     assert loaded(documents.config(converted), tmp_path).cinder_defaults == {"my_ip": "192.0.2.9"}
-    assert any("my_ip" in note.item for note in conversion.for_target(converted, "chart").notes)
+    for target in ("secret", "objects"):
+        assert any("my_ip" in note.item for note in conversion.for_target(converted, target).notes)
     assert conversion.for_target(converted, "config").notes == converted.notes
 
 
@@ -164,3 +198,17 @@ def test_the_next_steps_apply_a_secret_only_if_there_is_one(
     assert cli.main(["convert", str(source), "--to", "chart", "-o", str(tmp_path)]) == 0
     assert secrets.exists() is is_secret
     assert (f"kubectl apply --namespace NAMESPACE --filename {secrets}" in capsys.readouterr().err) is is_secret
+
+
+def test_several_passwords_in_one_option_are_named_because_a_secret_cannot_hold_them() -> None:
+    text = f"""[DEFAULT]
+enabled_backends = lvm
+[lvm]
+volume_driver = {LVM}
+replication_device = backend_id:a,san_password:{CANARY}
+replication_device = backend_id:b,san_password:{CANARY}
+"""
+    converted = conversion.for_target(convert(text), "objects")
+    written = documents.objects(converted, "mine")
+    assert CANARY not in written
+    assert "NOT CONVERTED: backends.lvm.replication_device: several passwords cannot be one key of a Secret" in written

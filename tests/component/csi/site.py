@@ -31,6 +31,7 @@ from tests.component.csi.harness import Client, Serve
 GIB = 1024**3
 MIB = 1024**2
 NOTHING = "tests.support.fakes.nothing.NothingDriver"
+RETYPING = "tests.support.fakes.retyping.RetypingDriver"
 GROUPS = "tests.support.fakes.nothing.GroupDriver"
 LOOP_FILE = "csi_cinderlib.drivers.loopfile.LoopFileDriver"
 KEY = SealingKey(id="k1", key="MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
@@ -72,6 +73,7 @@ class Site:
             Snapshots(*common, ids=ids, page_limit=PAGE_LIMIT),
             Attachments(*common, ids=ids, contexts=Contexts(self.sealer, nodes=self.store)),
             topologies=self.topologies,
+            modifies=self.backends.may_retype,
         )
         self.client = serve(controller, GroupController(Groups(*common, ids=ids)), workers=32).client
 

@@ -59,10 +59,11 @@ def test_an_unknown_key_that_resembles_none_is_named_with_all_there_are() -> Non
         assert parameter.key in str(caught.value)
 
 
-def test_only_qos_may_be_changed_later() -> None:
-    assert parameters.mutable({"qos/maxIOPS": "5", "csi.storage.k8s.io/pvc/name": "x"}) == {"qos/maxIOPS": "5"}
-    with pytest.raises(InvalidRequest, match="unknown parameter 'extraSpecs/x'"):
-        parameters.mutable({"extraSpecs/x": "5"})
+def test_type_extra_specs_and_qos_may_be_changed_later() -> None:
+    given = {"qos/maxIOPS": "5", "extraSpecs/a:b": "", "type": "gold"}
+    assert parameters.mutable({**given, "csi.storage.k8s.io/pvc/name": "x"}) == given
+    with pytest.raises(InvalidRequest, match="unknown parameter 'pool'"):
+        parameters.mutable({"pool": "5"})
 
 
 def test_snapshot_classes_have_no_parameters_but_labels() -> None:

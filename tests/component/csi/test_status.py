@@ -27,7 +27,7 @@ def test_the_drawing_of_the_tree_shows_every_error() -> None:
 
 def test_no_error_is_called_by_a_code_that_the_specification_does_not_know() -> None:
     allowed = {"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED",
-               "OUT_OF_RANGE", "INTERNAL", "UNAVAILABLE"}  # fmt: skip
+               "OUT_OF_RANGE", "INTERNAL", "UNAVAILABLE", "UNAUTHENTICATED"}  # fmt: skip
     assert {code.name for code in status.CODES.values()} == allowed
 
 

@@ -12,7 +12,7 @@ import pytest
 from csi_cinderlib.csi.v1 import csi_pb2 as pb
 from csi_cinderlib.model.connection import Connection, Formatting
 from tests.component.csi.harness import code, failed
-from tests.component.csi.site import GIB, MIB, MODE, Site, block, creation, mount, node_id, publication
+from tests.component.csi.site import GIB, MIB, MODE, RETYPING, Site, block, creation, mount, node_id, publication
 
 ABORTED, NOT_FOUND = grpc.StatusCode.ABORTED, grpc.StatusCode.NOT_FOUND
 INVALID, PRECONDITION = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION
@@ -312,12 +312,35 @@ class TestBadChoices:
         assert not refused.HasField("confirmed")
         assert refused.message
 
-    def test_modify_volume_is_neither_advertised_nor_implemented(self, site: Site) -> None:
-        controller = site.client.controller
-        offered = controller.ControllerGetCapabilities(pb.ControllerGetCapabilitiesRequest(), timeout=60).capabilities
-        assert pb.ControllerServiceCapability.RPC.MODIFY_VOLUME not in {item.rpc.type for item in offered}
-        request = pb.ControllerModifyVolumeRequest(volume_id="v", mutable_parameters={"qos/maxIOPS": "5"})
-        assert code(failed(controller.ControllerModifyVolume, request)) is grpc.StatusCode.UNIMPLEMENTED
+    def test_modify_volume_is_advertised_unless_no_back_end_can_do_it(self, site: Site) -> None:
+        def is_offered() -> bool:
+            answer = site.client.controller.ControllerGetCapabilities(pb.ControllerGetCapabilitiesRequest(), timeout=60)
+            kinds = {item.rpc.type for item in answer.capabilities}
+            return pb.ControllerServiceCapability.RPC.MODIFY_VOLUME in kinds
+
+        assert is_offered()  # a back end may be added
+        site.add_nothing()
+        assert not is_offered()
+        site.add_nothing(driver=RETYPING)
+        assert is_offered()
+
+    def test_a_volume_of_a_back_end_that_cannot_modify_is_an_invalid_argument(self, site: Site) -> None:
+        site.add_nothing(name="plain")
+        volume = site.create()
+        request = pb.ControllerModifyVolumeRequest(volume_id=volume.volume_id, mutable_parameters={"qos/maxIOPS": "5"})
+        error = failed(site.client.controller.ControllerModifyVolume, request)
+        assert code(error) is INVALID
+        assert "back end 'plain' cannot change volume" in (error.details() or "")
+
+    def test_a_volume_is_modified_and_an_unknown_volume_is_not_found(self, site: Site) -> None:
+        driver = site.add_nothing(driver=RETYPING)
+        volume = site.create()
+        request = pb.ControllerModifyVolumeRequest(volume_id=volume.volume_id, mutable_parameters={"qos/maxIOPS": "5"})
+        modify = site.client.controller.ControllerModifyVolume
+        assert outcome(modify, request) == outcome(modify, request) == "OK"
+        assert driver.properties[volume.volume_id] == {"qos/maxIOPS": "5"}
+        request.volume_id = "unknown"
+        assert outcome(modify, request) == "NOT_FOUND"
 
     def test_a_volume_says_from_where_it_is_reached(self, site: Site) -> None:
         site.add_nothing(topology={"zone": "a"})

@@ -37,6 +37,7 @@ VALID: dict[str, Message] = {
     "ControllerExpandVolume": pb.ControllerExpandVolumeRequest(
         volume_id="v", capacity_range=pb.CapacityRange(required_bytes=1)
     ),
+    "ControllerModifyVolume": pb.ControllerModifyVolumeRequest(volume_id="v", mutable_parameters={"qos/maxIOPS": "5"}),
     "ControllerGetVolume": pb.ControllerGetVolumeRequest(volume_id="v"),
     "CreateVolumeGroupSnapshot": pb.CreateVolumeGroupSnapshotRequest(name="g", source_volume_ids=["v", "w"]),
     "DeleteVolumeGroupSnapshot": pb.DeleteVolumeGroupSnapshotRequest(group_snapshot_id="g", snapshot_ids=["s"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ class FakeVolume:
     size: int = 1
     host: str = "host@files#volumes"
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    volume_type: Any = None
+    provider_geometry: str | None = None
+    volume_attachment: tuple[object, ...] = ()
 
     @property
     def name(self) -> str:
@@ -92,7 +95,7 @@ def mounted(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     """Mounts a new file system of so many MiB at tmp_path/volumes: "xfs" has reflinks, "ext4" has none."""
     made: list[tuple[Path, str]] = []
 
-    def make(fs_type: str, mib: int = 512, name: str = "volumes") -> Path:
+    def make(fs_type: str, mib: int = 512, name: str = "volumes", options: Sequence[str] = ()) -> Path:
         image, target = tmp_path / f"{name}.img", tmp_path / name
         target.mkdir()
         if fs_type == "tmpfs":
@@ -103,7 +106,7 @@ def mounted(tmp_path: Path) -> Iterator[Callable[..., Path]]:
             file.truncate(mib * MIB)
         device = devices.attach_file(str(image))
         made.append((target, device))
-        mkfs.plan(device, fs_type).carry_out()
+        mkfs.plan(device, fs_type, options).carry_out()
         mounts.mount(device, str(target), fs_type)
         return target
 

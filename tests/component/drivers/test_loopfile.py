@@ -355,12 +355,6 @@ def test_only_a_file_of_the_pools_directory_can_be_managed(name: str, set_up: Ma
         driver.manage_existing_get_size(FakeVolume(), {"source-name": name})
 
 
-def test_a_type_changes_without_moving_the_file(set_up: Make, volumes: Path) -> None:
-    driver, volume = set_up(str(volumes)), FakeVolume()
-    assert driver.retype(None, volume, {}, {}, {"host": volume.host}) == (True, None)
-    assert driver.retype(None, volume, {}, {}, {"host": "other@b#p"}) == (False, None)
-
-
 def test_cinders_own_checker_takes_it_for_a_complete_driver(set_up: Make, volumes: Path) -> None:
     from cinder import interface
     from cinder.interface import (

@@ -17,7 +17,7 @@ from csi_cinderlib.drivers import identities
 from csi_cinderlib.errors import BackendError, BackendUnavailable, DriverError, NotFound
 from csi_cinderlib.host import mounts
 from csi_cinderlib.lifecycle.local import LocalBackend
-from csi_cinderlib.model.records import Volume
+from csi_cinderlib.model.records import Imported, Volume
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.persistence.memory import MemoryStore
 from tests.support.fakes import makers
@@ -231,6 +231,20 @@ def test_records_tell_a_lost_disk_from_a_new_pool_where_the_state_directory_was_
         site.start(directory)
     assert visible(directory) == []
     assert site.store.get(Volume, volume.id) == volume
+
+
+def test_a_pool_with_only_a_static_import_is_known_where_the_state_directory_was_lost(
+    site: Site, tmp_path: Path
+) -> None:
+    backend = site.start(tmp_path / "pool")
+    with (tmp_path / "pool" / "disk.img").open("wb") as file:
+        file.truncate(1 << 30)
+    origin = Imported(name="disk.img", reference={"source-name": "disk.img"}, static=True)
+    record = replace(makers.volume("files"), pool="", name="disk.img", imported=origin)
+    with backend.importing() as imports:
+        imports.begin(imports.examine(backend.place_import(record))[0])
+    site.end()
+    assert site.start(tmp_path / "pool").ready
 
 
 def test_snapshots_that_outlived_their_volumes_tell_a_lost_disk_from_a_new_pool(site: Site, mounted: Make) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi_cinderlib.host import commands, devices, kernel
+from csi_cinderlib.host import commands, devices, kernel, luks_header
+from csi_cinderlib.host.disposable import Disposable
 
 MIB = 1024**2
 SECONDS = 300.0
@@ -136,3 +137,21 @@ MADE = (
         for known_as, label in (("dos", "msdos"), ("mac", "mac"), ("sun", "sun"), ("sgi", "dvh"))
     ),
 )
+
+
+def encrypt(device: str, key: bytes, *, uuid: str) -> None:
+    """Write a header of this driver to a device or file, whose content is not prepared."""
+    with luks_header.new(key, uuid=uuid) as header:
+        luks_header.write(Disposable(device), header)
+
+
+def slot_of(device: str, key: bytes) -> int | None:
+    """The key slot on a device or file that the key opens."""
+    with luks_header.read(device) as header:
+        return luks_header.slot_of(header, key)
+
+
+def add_key(device: str, key: bytes, added: bytes) -> None:
+    with luks_header.read(device) as header:
+        luks_header.add_key(header, key, added)
+        luks_header.store(device, header)

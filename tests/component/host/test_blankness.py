@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from csi_cinderlib.errors import HostError
 from csi_cinderlib.host import blankness, commands, devices, filesystems, mounts
+from csi_cinderlib.host.disposable import Disposable
 
 Loop = Callable[..., str]
 MIB, GIB = 1024**2, 1024**3
@@ -185,10 +186,10 @@ def test_what_mkfs_left_is_erased_so_that_the_device_is_blank_again(
     loop: Loop, name: str, punches: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not punches:
-        monkeypatch.setattr(blankness, "_punch", lambda _fd, _size: False)
+        monkeypatch.setattr(blankness, "_punch", lambda *_: False)
         monkeypatch.setattr(blankness, "_backing_file", lambda _device: "")
     device = formatted(loop, name)
-    blankness.erase(device)
+    blankness.erase(Disposable(device))
     assert blankness.is_blank(device)
     assert filesystems.probe(device) is None
 
@@ -199,7 +200,7 @@ def test_the_last_bytes_of_an_odd_size_are_erased(loop: Loop, tmp_path: Path) ->
     os.truncate(tmp_path / "disk.img", 4 * MIB + 512)
     devices.refresh_size(device)
     overwrite(device, 0, b"\1" * (4 * MIB + 512))
-    blankness.erase(device)
+    blankness.erase(Disposable(device))
     assert not any(Path(device).read_bytes())
 
 
@@ -208,4 +209,4 @@ def test_a_device_that_is_in_use_is_not_erased(loop: Loop, target: str) -> None:
     device = formatted(loop, "ext4")
     mounts.mount(device, target, "ext4")
     with pytest.raises(HostError, match=f"cannot erase {device}: Device or resource busy"):
-        blankness.erase(device)
+        blankness.erase(Disposable(device))

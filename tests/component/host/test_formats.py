@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.errors import PreconditionFailed, UnsafeToFormat
-from csi_cinderlib.host import blankness, commands, devices, filesystems, mkfs
+from csi_cinderlib.host import blankness, commands, devices, filesystems, mkfs, unfinished
+from csi_cinderlib.host.disposable import Disposable
 from csi_cinderlib.host.filesystems import Kind
 from csi_cinderlib.model.connection import Formatting
 from csi_cinderlib.node.formatting import decide
@@ -206,7 +207,10 @@ def test_a_superblock_at_the_end_is_found_after_the_device_has_grown(
 @of_tools
 def test_what_was_erased_is_blank(example: Made, loop: Loop, tmp_path: Path) -> None:
     device = device_with(example, loop, tmp_path)
-    blankness.erase(device)
+    proof = Disposable(device)
+    unfinished.mark(proof, "v1", "a1")
+    blankness.erase(proof)
+    unfinished.remove(device, "v1")
     assert blankness.is_blank(device)
     assert filesystems.probe(device) is None
     assert blkid(device) == {}

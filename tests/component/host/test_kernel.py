@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.errors import HostError
-from csi_cinderlib.host import kernel
+from csi_cinderlib.host import commands, kernel
 
 
 def test_a_call_that_fails_says_why() -> None:
@@ -104,3 +104,26 @@ def test_what_is_missing_is_not_waited_for() -> None:
     with pytest.raises(FileNotFoundError), kernel.opened("/dev/missing", os.O_RDONLY, patience=30):
         pass
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.root
+def test_a_device_that_was_opened_exclusively_is_free_afterwards(loop: Callable[..., str]) -> None:
+    """Also while other threads start programs: a child has copies of all open files until it executes its program."""
+    device, ended = loop(4), threading.Event()
+
+    def start_programs() -> None:
+        while not ended.is_set():
+            commands.run(["true"], timeout=60)
+
+    threads = [threading.Thread(target=start_programs) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(200):
+            with kernel.opened(device, os.O_RDWR | os.O_EXCL) as fd:
+                os.pwrite(fd, b"data", 0)
+                os.fsync(fd)
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()

@@ -17,7 +17,7 @@ import pytest
 from csi_cinderlib.errors import BackendUnavailable, ConfigurationError, HostError
 from csi_cinderlib.lifecycle.local import LocalBackend
 from csi_cinderlib.lifecycle.reports import Reports
-from csi_cinderlib.model.records import Provider, Snapshot, Status, Volume
+from csi_cinderlib.model.records import FOREIGN, Provider, Snapshot, Status, Volume
 from tests.support.fakes import makers
 from tests.support.fakes.stores import ObservedStore
 from tests.support.local_backends import MakeBackend
@@ -226,7 +226,7 @@ def test_capabilities_come_from_the_class_and_the_report(make: MakeBackend) -> N
     able = make("able").capabilities
     assert (able.multiattach, able.thin, able.qos, able.revert, able.group_snapshots) == (True, True, True, True, False)
     old = make("old", driver=LEGACY).capabilities
-    assert (old.multiattach, old.thin, old.qos, old.revert, old.online_extend) == (False, False, False, False, True)
+    assert (old.multiattach, old.thin, old.qos, old.revert, old.online_extend) == (False, False, True, False, True)
     groups = make("groups", driver="tests.support.fakes.nothing.GroupDriver").capabilities
     assert (groups.group_snapshots, groups.consistent_group_snapshots) == (True, True)
 
@@ -242,6 +242,21 @@ def test_ids_that_a_driver_corrects_at_the_start_are_kept(make: MakeBackend, sto
     assert store.get(Volume, volume.id).provider.id == f"new-volume-{volume.id}"
     assert store.get(Snapshot, fresh.id).provider.id == f"new-snapshot-{fresh.id}"
     assert store.get(Snapshot, known.id).provider.id == "old"
+
+
+@pytest.mark.parametrize("status", FOREIGN)
+def test_ids_of_objects_that_belong_to_cinder_are_not_corrected(
+    make: MakeBackend, store: ObservedStore, status: Status
+) -> None:
+    backend = make()
+    volume = backend.create_volume(makers.volume())
+    taken = backend.create_snapshot(makers.snapshot(volume))
+    foreign = store.replace(replace(store.get(Volume, volume.id), status=status))
+    snapshot = store.replace(replace(taken, status=status))
+    backend.stop()
+    make(driver=RENUMBERING)
+    assert store.get(Volume, volume.id) == foreign
+    assert store.get(Snapshot, taken.id) == snapshot
 
 
 def test_a_driver_is_asked_for_new_ids_without_a_query_for_each_volume(make: MakeBackend, store: ObservedStore) -> None:

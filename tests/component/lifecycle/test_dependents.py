@@ -12,7 +12,7 @@ import pytest
 from csi_cinderlib.errors import CorruptRecord, InUse
 from csi_cinderlib.lifecycle.dependents import refuse_early, refuse_for_snapshot, refuse_for_volume
 from csi_cinderlib.lifecycle.ledger import Ledger
-from csi_cinderlib.model.records import Attachment, GroupSnapshot, Snapshot, Source, SourceKind, Status
+from csi_cinderlib.model.records import FOREIGN, Attachment, GroupSnapshot, Snapshot, Source, SourceKind, Status
 from csi_cinderlib.persistence import together
 from csi_cinderlib.persistence.api import Page, Selection
 from csi_cinderlib.persistence.memory import MemoryStore
@@ -70,7 +70,7 @@ def test_an_independent_snapshot_keeps_its_volume_only_while_it_is_not_finished(
 ) -> None:
     volume = store.add(makers.volume())
     snapshot = store.add(replace(makers.snapshot(volume), status=status))
-    if status in (Status.CREATING, Status.ERROR):
+    if status in (Status.CREATING, Status.ERROR, Status.IMPORTING, Status.UNMANAGING, *FOREIGN):
         with pytest.raises(InUse, match=f"snapshot '{snapshot.id}' of volume '{volume.id}' is still being created"):
             refuse_for_volume(ledger, volume, independent=True)
     else:

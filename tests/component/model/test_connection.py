@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import zlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,7 @@ CONNECTION = Connection(
     formatting=Formatting.UNKNOWN,
     alone=True,
     fs_type="xfs",
+    encryption="luks2",
     mkfs_options=("-i", "size=512"),
 )
 CONTENT: dict[str, object] = json.loads(CONNECTION.to_json())
@@ -55,6 +57,7 @@ RIGHT: dict[str, tuple[object, ...]] = {
     "read_only": (True,),
     "alone": (True,),
     "fs_type": ("",),
+    "encryption": ("",),
     "mkfs_options": ([], ["x"]),
 }
 
@@ -69,9 +72,14 @@ def test_a_connection_comes_back_whole() -> None:
 
 
 def test_fields_that_older_controllers_do_not_send_have_defaults() -> None:
-    content = {key: value for key, value in CONTENT.items() if key not in ("attachment", "alone")}
+    content = {key: value for key, value in CONTENT.items() if key not in ("attachment", "alone", "encryption")}
     connection = Connection.from_json(json.dumps(content).encode())
-    assert (connection.attachment, connection.alone) == ("", False)
+    assert (connection.attachment, connection.alone, connection.encryption) == ("", False, "")
+
+
+def test_only_the_connection_of_an_encrypted_volume_has_a_field_that_older_nodes_refuse() -> None:
+    assert b"encryption" in CONNECTION.to_json()
+    assert b"encryption" not in replace(CONNECTION, encryption="").to_json()
 
 
 @pytest.mark.parametrize("name", sorted(CONTENT))
@@ -87,7 +95,9 @@ def test_a_field_of_another_type_is_refused_by_its_name(name: str) -> None:
     assert accepted == [(type(value), value) for value in RIGHT[name]]
 
 
-@pytest.mark.parametrize("name", sorted(set(CONTENT) - {"attachment", "alone", "size", "read_only", "fs_type"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(CONTENT) - {"attachment", "alone", "size", "read_only", "fs_type", "encryption"})
+)
 def test_what_is_missing_is_refused(name: str) -> None:
     with pytest.raises(
         InvalidRequest, match=r"publish_context: was not created by this driver's controller: missing (field|version)"
@@ -103,6 +113,7 @@ def test_what_is_missing_is_refused(name: str) -> None:
         ({"size": -1}, "'size': must be a number"),
         ({"formatting": "perhaps"}, "'formatting': must be one of never-formatted, unknown, forbidden"),
         ({"fs_type": "zfs"}, "'fs_type': unsupported file system 'zfs'"),
+        ({"encryption": "rot13"}, "'encryption': unsupported encryption 'rot13'; supported: luks2"),
         ({"data": {"device_path": "/dev/\0"}}, "has a NUL character"),
         ({"data": {"key\ud800": 1}}, "is not UTF-8 or"),
         ({"data": {"x": float("nan")}}, "not valid JSON"),
@@ -153,3 +164,18 @@ def test_no_damage_raises_anything_else_or_shows_the_content(seed: int) -> None:
         Connection.from_json(bytes(damaged))
     except InvalidRequest as error:
         assert "canary" not in str(error)
+
+
+@pytest.mark.parametrize("header", ["", "1b4e28ba-2fa1-4d3b-a3f5-8a2c3d4e5f60"])
+def test_the_header_is_sent_if_there_is_one(header: str) -> None:
+    """An older node refuses the field."""
+    sent = Connection(volume_id="v", protocol="iscsi", data={}, encryption="luks2", header=header).to_json()
+    assert (b"header" in sent) == bool(header)
+    assert Connection.from_json(sent).header == header
+
+
+@pytest.mark.parametrize("header", ["x", "1B4E28BA-2FA1-4D3B-A3F5-8A2C3D4E5F60", "1b4e28ba2fa14d3ba3f58a2c3d4e5f60"])
+def test_a_header_that_is_no_uuid_is_refused(header: str) -> None:
+    sent = Connection(volume_id="v", protocol="iscsi", data={}, encryption="luks2", header=header).to_json()
+    with pytest.raises(InvalidRequest, match="field 'header'"):
+        Connection.from_json(sent)

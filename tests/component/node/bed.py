@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -37,6 +37,19 @@ def mount_capability(fs_type: str = "ext4", *flags: str, mode: AccessMode = WRIT
 
 
 EXT4 = mount_capability("ext4")
+NO_HEADER_YET = (
+    "stage.header-intent",
+    "stage.content-mapped",
+    "stage.device-marked",
+    "stage.header-marked",
+    "stage.content-made",
+    "stage.header-hidden",
+)
+"""Until these steps, nothing shows that the device is encrypted."""
+NEW_HEADER = (*NO_HEADER_YET, "stage.header-copy", "stage.header-written", "stage.header-opened")
+CHANGED_KEY = ("stage.key-added", "stage.key-removed")
+ENCRYPTION = (*NEW_HEADER, *CHANGED_KEY)
+"""The fault points of encrypted volumes, for which tests in a guest kill the node."""
 
 
 @dataclass
@@ -51,6 +64,10 @@ class Volume:
     fs_type: str = ""
     mkfs_options: tuple[str, ...] = ()
     attachment: str = "of-this-node@1"
+    encryption: str = ""
+    header: str = ""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    context: Mapping[str, str] = field(default_factory=dict)
     size: int = 0
     """Bytes; 0 is that of the file, which a share may not tell."""
 
@@ -66,6 +83,8 @@ class Volume:
             read_only=self.read_only,
             alone=self.alone,
             fs_type=self.fs_type,
+            encryption=self.encryption,
+            header=self.header,
             mkfs_options=self.mkfs_options,
         )
 
@@ -118,7 +137,14 @@ class Node:
         path = path or self.staging_path(volume)
         context = {"connection": self.sealer.seal(volume.connection.to_bytes())}
         self.staging.stage(
-            StageVolume(volume_id=volume.id, staging_path=path, capability=capability, publish_context=context)
+            StageVolume(
+                volume_id=volume.id,
+                staging_path=path,
+                capability=capability,
+                publish_context=context,
+                volume_context=volume.context,
+                secrets=volume.secrets,
+            )
         )
         return path
 
@@ -181,6 +207,9 @@ def main(argv: Sequence[str]) -> None:
     node = Node(base)
     volume = node.volume()
     volume.formatting = Formatting(spec.get("formatting", volume.formatting))
+    volume.encryption = spec.get("encryption", "")
+    volume.header = spec.get("header", "")
+    volume.secrets = spec.get("secrets", {})
     capability = BLOCK if spec["kind"] == "block" else mount_capability(spec["kind"])
     read_only = bool(spec.get("read_only"))
     match step:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.host import devices, loopctl, mounts
-from csi_cinderlib.node import file_system, staging
 from csi_cinderlib.node.staging import Staging
 from tests.component.node.bed import MIB, Node, WatchedInitiator
 
@@ -32,13 +31,6 @@ def node(tmp_path: Path) -> Iterator[Node]:
     for path in tmp_path.iterdir():  # pytest keeps the directories of three runs, and these files have gigabytes in all
         if path.is_file() and path.stat().st_size >= LARGE:
             path.unlink()
-
-
-@pytest.fixture
-def fenced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Volumes that are files belong to an array that can take them from a node."""
-    for module in (staging, file_system):
-        monkeypatch.setattr(module, "FENCED", {"local"})
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from csi_cinderlib.errors import PreconditionFailed, UnsafeToFormat
 from csi_cinderlib.host import mounts
 from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.connection import Formatting
-from csi_cinderlib.node.stage_record import State
 from tests.component.node.bed import BLOCK, EXT4, MIB, Node, Volume
 from tests.component.node.conftest import assert_nothing_left, loops_of, mounted_below
 from tests.component.node.test_crashes import reboot, run
@@ -45,7 +44,7 @@ def written_elsewhere(node: Node, volume: Volume) -> None:
         os.fsync(target.fileno())
 
 
-@pytest.mark.parametrize("fault", ["stage.format-intent", "stage.mkfs-done"])
+@pytest.mark.parametrize("fault", ["stage.device-marked", "stage.mkfs-done"])
 def test_what_an_interrupted_mkfs_left_is_removed_for_the_same_attachment_only(node: Node, fault: str) -> None:
     assert run(node.base, "stage", "ext4", fault) == -signal.SIGKILL
     reboot(node)
@@ -53,21 +52,6 @@ def test_what_an_interrupted_mkfs_left_is_removed_for_the_same_attachment_only(n
     written_elsewhere(node, volume)
     staged = Node(node.base).stage(again(volume, "of-this-node@2"))
     assert (Path(staged) / "written").read_text() == "by the other node"
-
-
-def test_an_attachment_without_a_name_never_removes_anything(node: Node) -> None:
-    """A publish_context of a controller from before attachments had names."""
-    volume = replace(node.volume(), attachment="")
-    node.stage(volume)
-    (Path(node.staging_path(volume)) / "f").write_text("kept")
-    node.unstage(volume)
-    assert run(node.base, "stage", "ext4", "stage.connected") == -signal.SIGKILL
-    record = node.records.find("vol")
-    assert record
-    unnamed = replace(record.connection, attachment="")
-    node.records.save(replace(record, connection=unnamed, state=State.FORMATTING, fs_type="ext4"))
-    node.stage(again(volume, ""))
-    assert (Path(node.staging_path(volume)) / "f").read_text() == "kept"
 
 
 def test_a_mount_of_an_earlier_attachment_is_made_anew(node: Node) -> None:
@@ -153,7 +137,7 @@ def test_never_formatted_is_said_once_however_long_the_attachment_lasts(node: No
     assert hashlib.sha256(volume.file.read_bytes()).digest() == before
 
 
-@pytest.mark.parametrize("fault", ["stage.format-intent", "stage.format-marked"])
+@pytest.mark.parametrize("fault", ["stage.device-marked", "stage.format-marked"])
 def test_what_was_killed_before_mkfs_ran_is_formatted_by_the_same_attachment(node: Node, fault: str) -> None:
     """Thick volumes of some arrays come with the remains of others, so the controller's word is needed."""
     with node.volume().file.open("r+b") as file:

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from csi_cinderlib.errors import UnsafeToFormat
 from csi_cinderlib.host import devices, mounts
 from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.connection import Formatting
-from tests.component.node.bed import BLOCK, MIB, Node, Volume, mount_capability
+from tests.component.node.bed import BLOCK, ENCRYPTION, MIB, Node, Volume, mount_capability
 from tests.component.node.conftest import assert_nothing_left, loops_of, mounted_below
 
 pytestmark = pytest.mark.root
@@ -25,7 +24,8 @@ pytestmark = pytest.mark.root
 STAGE = (
     "stage.intent",
     "stage.connected",
-    "stage.format-intent",
+    "stage.device-recorded",
+    "stage.device-marked",
     "stage.format-marked",
     "stage.mkfs-done",
     "stage.formatted",
@@ -36,7 +36,7 @@ ANYWHERE = (
     "node-publish.bound",
     "node-unpublish.unmounted",
     "unstage.unmounted",
-    "unstage.cleared",
+    "unstage.closed",
     "unstage.disconnected",
 )
 LIFE = ("stage", "publish", "unpublish", "unstage")
@@ -145,34 +145,20 @@ def interrupt_mkfs(node: Node, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", BEGINNINGS)
-@pytest.mark.parametrize("fault", ["", "unstage.cleared"])
-def test_what_an_interrupted_mkfs_left_does_not_outlive_the_unstage(node: Node, kind: str, fault: str) -> None:
+@pytest.mark.parametrize("rebooted", [False, True])
+def test_what_an_interrupted_mkfs_left_is_removed_by_whichever_node_has_the_volume_next(
+    node: Node, kind: str, rebooted: bool
+) -> None:
     interrupt_mkfs(node, kind)
-    if fault:
-        assert run(node.base, "unstage", kind, fault) == -signal.SIGKILL
+    if rebooted:
+        reboot(node)
     assert run(node.base, "unstage", kind) == 0
     assert_nothing_left(node.base)
-    Node(node.base / "other").stage(elsewhere(node.volume()), capability(kind))
-
-
-@pytest.mark.parametrize("kind", BEGINNINGS)
-def test_what_an_interrupted_mkfs_left_is_kept_after_a_reboot_without_fencing(node: Node, kind: str) -> None:
-    """The controller may have given the volume to another node, which may be creating its file system now."""
-    interrupt_mkfs(node, kind)
-    reboot(node)
-    there = node.volume().file.read_bytes()
-    assert run(node.base, "unstage", kind) == 0
-    assert_nothing_left(node.base)
-    assert node.volume().file.read_bytes() == there
-    with pytest.raises(UnsafeToFormat):
-        Node(node.base / "other").stage(elsewhere(node.volume()), capability(kind))
-
-
-def test_what_an_interrupted_mkfs_left_is_told_from_a_file_system(node: Node) -> None:
-    interrupt_mkfs(node, "xfs")
-    reboot(node)
-    with pytest.raises(UnsafeToFormat, match="unfinished xfs file system, whose mkfs was interrupted"):
-        Node(node.base / "other").stage(elsewhere(node.volume()), capability("xfs"))
+    other = Node(node.base / "other")
+    staged = Path(other.stage(elsewhere(node.volume()), capability(kind)))
+    (staged / "f").write_text("of the other node")
+    other.unstage(elsewhere(node.volume()))
+    (Path(other.stage(elsewhere(node.volume()), capability(kind))) / "f").read_text()
 
 
 @pytest.mark.parametrize("now", ["gone", "another"])
@@ -220,7 +206,7 @@ def test_a_killed_publish_can_be_unpublished_instead(node: Node, fault: str) -> 
 def test_a_killed_stage_can_be_repeated_with_another_capability_before_the_file_system_is_done(
     node: Node, other: str
 ) -> None:
-    assert run(node.base, "stage", "ext4", "stage.mkfs-done") == -signal.SIGKILL
+    assert run(node.base, "stage", "ext4", "stage.format-marked") == -signal.SIGKILL
     assert run(node.base, "stage", other) == 0
     assert run(node.base, "unstage", other) == 0
     assert_nothing_left(node.base)
@@ -240,9 +226,10 @@ def test_an_interrupted_mkfs_runs_again(node: Node, damage: bytes) -> None:
 
 
 def test_every_fault_point_of_the_node_is_reached_by_some_call_here() -> None:
-    sources = (Path(__file__).parents[3] / "csi_cinderlib/node").glob("*.py")
+    package = Path(__file__).parents[3] / "csi_cinderlib"
+    sources = [*(package / "node").glob("*.py"), package / "host/luks_header.py"]
     found = {name for path in sources for name in re.findall(r'reach\("([^"]+)"\)', path.read_text())}
-    assert found == {*STAGE, *ANYWHERE}
+    assert found == {*STAGE, *ANYWHERE, *ENCRYPTION}
 
 
 @pytest.mark.parametrize("kind", ["ext4", "block"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,6 +20,7 @@ from csi_cinderlib.node import file_system
 from csi_cinderlib.node.stage_record import StageRecord, State
 from tests.component.node.bed import BLOCK, EXT4, MIB, SIZE, Node, Volume, mount_capability
 from tests.component.node.conftest import mounted_below
+from tests.component.node.test_crashes import run
 
 pytestmark = pytest.mark.root
 READER = AccessMode.MULTI_NODE_READER_ONLY
@@ -177,74 +179,17 @@ def test_the_mark_of_a_file_system_that_was_there_is_of_never_formatted_attachme
     assert not node.records.formatted.holds(volume.id, later.attachment)
 
 
-def interrupt_mkfs(node: Node) -> tuple[Volume, StageRecord]:
-    volume = node.volume()
-    mounts.unmount(node.stage(volume))
-    for request in ("ssv mtime 0", "ssv mnt_count 0"):  # mkfs did not come to its end, so it was never mounted
-        edit(volume, request)
-    return volume, node.records.save(replace(record_of(node), state=State.FORMATTING))
-
-
 @pytest.mark.parametrize("damaged", [(0, 4096), (4096, MIB)])
 def test_an_interrupted_mkfs_is_repeated(node: Node, damaged: tuple[int, int]) -> None:
     """Whether it left a superblock, over ruins, or none."""
-    volume, _ = interrupt_mkfs(node)
-    offset, length = damaged
+    assert run(node.base, "stage", "ext4", "stage.mkfs-done") == -signal.SIGKILL
+    volume, (offset, length) = node.volume(), damaged
     with volume.file.open("r+b") as file:
         file.seek(offset)
         file.write(b"\xa5" * length if offset else bytes(length))
     staged = node.stage(volume)
     (Path(staged) / "f").write_text("usable")
     assert record_of(node).state is State.STAGED
-
-
-def test_what_a_device_without_an_identity_carries_is_not_removed(node: Node) -> None:
-    """It may be another device than the one where mkfs was interrupted."""
-    _, record = interrupt_mkfs(node)
-    assert record.device
-    before = filesystems.probe(record.device.path)
-    record, found = file_system.ensure(node.records, record, replace(record.device, wwid=""))
-    assert found == before
-    assert record.state is State.FORMATTED
-
-
-def test_an_mkfs_that_another_device_was_interrupted_on_changes_nothing_here(node: Node) -> None:
-    volume, record = interrupt_mkfs(node)
-    assert record.device
-    (node.base / "other").write_bytes(volume.file.read_bytes())
-    other = devices.attach_file(str(node.base / "other"))
-    with pytest.raises(HostError, match="cannot remove the remains of an interrupted mkfs"):
-        file_system.clear_remains(node.records, replace(record, device=replace(record.device, path=other)))
-    devices.detach_from(str(node.base / "other"))
-    assert (node.base / "other").read_bytes() == volume.file.read_bytes()
-
-
-def test_a_whole_file_system_is_never_cleared(node: Node) -> None:
-    volume, record = interrupt_mkfs(node)
-    assert file_system.clear_remains(node.records, record) is False
-    node.unstage(volume)
-    staged = node.stage(replace(volume, attachment="of-this-node@2", formatting=Formatting.FORBIDDEN))
-    assert mounted_below(node.base) == [staged]
-
-
-def test_remains_are_cleared_only_from_a_known_device_whose_mkfs_was_interrupted(node: Node) -> None:
-    volume, record = interrupt_mkfs(node)
-    assert record.device
-    with volume.file.open("r+b") as file:
-        file.write(bytes(2048))
-    before = volume.file.read_bytes()
-    for other in (
-        replace(record, state=State.FORMATTED),
-        replace(record, device=None),
-        replace(record, device=replace(record.device, wwid="")),
-    ):
-        assert file_system.clear_remains(node.records, other) is False
-    devices.set_read_only(record.device.path, True)
-    assert file_system.clear_remains(node.records, record) is False
-    assert volume.file.read_bytes() == before
-    devices.set_read_only(record.device.path, False)
-    assert file_system.clear_remains(node.records, record) is True
-    assert not volume.file.read_bytes()[:MIB].strip(b"\0")
 
 
 def stage_without_the_capability(node: Node, fs_type: str) -> None:

@@ -16,6 +16,7 @@ from csi_cinderlib.pages import REFUSAL_PAGE
 EXT4 = Signature(name="ext4", kind=Kind.FILE_SYSTEM)
 XFS = Signature(name="xfs", kind=Kind.FILE_SYSTEM)
 NTFS = Signature(name="ntfs", kind=Kind.FILE_SYSTEM)
+MD = Signature(name="linux_raid", kind=Kind.MEMBER)
 LUKS = Signature(name="luks2", kind=Kind.ENCRYPTED)
 GPT = Signature(name="gpt", kind=Kind.PARTITIONS)
 ALL = tuple(Formatting)
@@ -58,30 +59,28 @@ def test_another_file_system_is_an_error_that_names_both(rule: Formatting) -> No
 
 
 @pytest.mark.parametrize("rule", ALL)
-@pytest.mark.parametrize("found", [LUKS, GPT])
+@pytest.mark.parametrize("found", [MD, GPT])
 def test_any_other_signature_is_named_and_left_alone(found: Signature, rule: Formatting) -> None:
     with pytest.raises(UnsafeToFormat, match=f"{found.name} .*. See {REFUSAL_PAGE}"):
-        decide(found, "ext4", rule, interrupted="ext4", is_blank=never_asked)
+        decide(found, "ext4", rule, unfinished=True, is_wreck=never_asked, is_blank=never_asked)
 
 
 @pytest.mark.parametrize("rule", [Formatting.NEVER_FORMATTED, Formatting.UNKNOWN])
-def test_an_interrupted_mkfs_is_done_again(rule: Formatting) -> None:
+@pytest.mark.parametrize("marked", [False, True])
+def test_an_unfinished_creation_is_done_again(rule: Formatting, marked: bool) -> None:
+    """Whichever node began it: the mark on the device says that nothing has used the device since."""
     for wanted in ("xfs", "ext4"):
-        for found in (XFS, replace(XFS, unfinished=True)):
-            again = decide(found, wanted, rule, interrupted="xfs", never_mounted=lambda: True, is_blank=never_asked)
+        for found, is_wreck in ((None, never_asked), (replace(XFS, unfinished=True), never_asked), (XFS, lambda: True)):
+            again = decide(found, wanted, rule, marked=marked, unfinished=True, is_wreck=is_wreck, is_blank=never_asked)
             assert again == Decision(Action.MAKE_AGAIN, wanted)
-    assert decide(None, "xfs", rule, interrupted="xfs", is_blank=never_asked) == Decision(Action.MAKE, "xfs")
-    with pytest.raises(PreconditionFailed):
-        decide(EXT4, "xfs", rule, interrupted="xfs", is_blank=never_asked)
 
 
-@pytest.mark.parametrize("rule", [Formatting.NEVER_FORMATTED, Formatting.UNKNOWN])
-def test_a_file_system_that_may_have_been_mounted_is_no_remains_of_mkfs(rule: Formatting) -> None:
-    """Without fencing, another node may have mounted it since."""
-    used = decide(XFS, "xfs", rule, interrupted="xfs", never_mounted=lambda: False, is_blank=never_asked)
+@pytest.mark.parametrize("rule", ALL)
+def test_a_whole_file_system_is_used_although_its_creation_was_not_seen_to_end(rule: Formatting) -> None:
+    used = decide(XFS, "xfs", rule, unfinished=True, is_wreck=lambda: False, is_blank=never_asked)
     assert used == Decision(Action.USE, "xfs")
     with pytest.raises(PreconditionFailed):
-        decide(XFS, "ext4", rule, interrupted="xfs", never_mounted=lambda: False, is_blank=never_asked)
+        decide(XFS, "ext4", rule, unfinished=True, is_wreck=lambda: False, is_blank=never_asked)
 
 
 @pytest.mark.parametrize("rule", ALL)
@@ -93,11 +92,11 @@ def test_the_beginning_of_a_file_system_is_neither_used_nor_removed_unless_it_is
         with pytest.raises(UnsafeToFormat, match=f"an unfinished xfs.*. See {REFUSAL_PAGE}"):
             decide(begun, wanted, rule, is_blank=never_asked)
     with pytest.raises(UnsafeToFormat, match="an unfinished xfs"):
-        decide(begun, "xfs", rule, interrupted="ext4", is_blank=never_asked)
+        decide(begun, "xfs", Formatting.FORBIDDEN, unfinished=True, is_blank=never_asked)
 
 
 def test_where_formatting_is_forbidden_an_interrupted_mkfs_is_no_excuse() -> None:
     forbidden = Formatting.FORBIDDEN
-    assert decide(XFS, "xfs", forbidden, interrupted="xfs", is_blank=never_asked) == Decision(Action.USE, "xfs")
+    assert decide(XFS, "xfs", forbidden, unfinished=True, is_blank=never_asked) == Decision(Action.USE, "xfs")
     with pytest.raises(UnsafeToFormat):
-        decide(None, "xfs", forbidden, interrupted="xfs", is_blank=never_asked)
+        decide(None, "xfs", forbidden, unfinished=True, is_blank=never_asked)

@@ -102,7 +102,6 @@ def connected(protocol: str, state: State, **data: object) -> StageRecord:
     [
         ("iscsi", State.INTENT, False),
         ("iscsi", State.CONNECTED, False),
-        ("iscsi", State.FORMATTING, True),
         ("iscsi", State.FORMATTED, False),
         ("iscsi", State.STAGED, False),
         ("rbd", State.STAGED, False),
@@ -159,9 +158,14 @@ OLD = replace(
     RECORD,
     state=State.STAGED,
     boot_id="an earlier one",
-    connection=replace(RECORD.connection, data={**RECORD.connection.data, "auth_password": CANARY}),
+    connection=replace(RECORD.connection, protocol="iscsi", data={**RECORD.connection.data, "auth_password": CANARY}),
 )
-NEW = replace(WITHOUT_PASSWORD, state=State.STAGED, boot_id="an earlier one")
+NEW = replace(
+    WITHOUT_PASSWORD,
+    state=State.STAGED,
+    boot_id="an earlier one",
+    connection=replace(WITHOUT_PASSWORD.connection, protocol="iscsi"),
+)
 
 
 def keep_in_plain(state_dir: Path, *, changed: StageRecord | None = None) -> Path:
@@ -235,7 +239,7 @@ def test_an_old_record_is_of_use_where_it_cannot_be_stored_again(
 
 def test_a_record_whose_key_is_lost_is_corrupt_and_the_others_work(tmp_path: Path) -> None:
     records = StageRecords(tmp_path)
-    records.save(replace(RECORD, state=State.FORMATTING))
+    records.save(replace(RECORD, connection=replace(RECORD.connection, protocol="scaleio")))
     other = records.save(replace(WITHOUT_PASSWORD, volume_id="other"))
     (tmp_path / "record-key").unlink()
     again = StageRecords(tmp_path)

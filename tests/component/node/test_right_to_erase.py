@@ -1,4 +1,4 @@
-"""An interrupted mkfs gives the right to erase its remains. Whatever shows that the content is not of mkfs ends that right."""
+"""A mark on the device says that its content is what an interrupted mkfs left. Whatever uses the device, or contradicts the mark, ends that."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.errors import HostError, PreconditionFailed, UnsafeToFormat
-from csi_cinderlib.host import commands
+from csi_cinderlib.host import commands, devices, unfinished
+from csi_cinderlib.host.disposable import Disposable
 from csi_cinderlib.model.connection import Formatting
-from csi_cinderlib.node.stage_record import State
-from tests.component.node.bed import BLOCK, MIB, Node, Volume, mount_capability
+from tests.component.node.bed import BLOCK, MIB, SIZE, Node, Volume, mount_capability
 from tests.component.node.conftest import assert_nothing_left
-from tests.component.node.test_crashes import run
+from tests.component.node.test_crashes import reboot, run
 
 pytestmark = pytest.mark.root
 PLACE = 200 * MIB
@@ -56,12 +56,19 @@ def test_a_file_system_that_another_node_has_used_is_kept(node: Node, kind: str,
 
 
 @pytest.mark.parametrize("kind", FILE_SYSTEMS)
-def test_a_file_system_that_was_never_mounted_is_created_again(node: Node, kind: str) -> None:
-    """It may be damaged: at a loss of power, its signature may reach the disk before other blocks."""
+def test_a_whole_file_system_is_used_although_the_node_died(node: Node, kind: str) -> None:
+    """It may even be an image with files that another program wrote."""
     assert run(node.base, "stage", kind, "stage.mkfs-done") == -signal.SIGKILL
     write(node.volume())
     node.stage(node.volume(), mount_capability(kind))
-    assert read(node.volume()) == bytes(len(DATA))
+    assert read(node.volume()) == DATA
+
+
+def test_a_damaged_file_system_that_was_never_mounted_is_created_again(node: Node) -> None:
+    """At a loss of power, its signature may reach the disk before other blocks."""
+    assert run(node.base, "stage", "ext4", "stage.mkfs-done") == -signal.SIGKILL
+    write(node.volume(), b"\xa5" * MIB, at=4096)
+    (Path(node.stage(node.volume())) / "file").write_text("usable")
 
 
 def interrupted(node: Node) -> Volume:
@@ -70,6 +77,103 @@ def interrupted(node: Node) -> Volume:
     volume = node.volume()
     write(volume)
     return volume
+
+
+@pytest.mark.parametrize("rebooted", [False, True])
+def test_an_unstage_writes_nothing(node: Node, rebooted: bool) -> None:
+    """Another node may have the volume by then."""
+    volume = interrupted(node)
+    if rebooted:
+        reboot(node)
+    node.unstage(volume)
+    assert read(volume) == DATA
+
+
+def test_a_raw_use_by_another_node_ends_the_right(node: Node) -> None:
+    volume = interrupted(node)
+    other = Node(node.base / "other")
+    other.stage(of_the_other(volume), BLOCK)
+    other.unstage(of_the_other(volume))
+    with pytest.raises(UnsafeToFormat):
+        node.stage(volume)
+    assert read(volume) == DATA
+
+
+def test_a_reader_leaves_the_mark(node: Node) -> None:
+    volume = interrupted(node)
+    node.unstage(volume)
+    there = volume.file.read_bytes()
+    node.stage(replace(volume, attachment="of-this-node@2", read_only=True), BLOCK)
+    node.unstage(volume)
+    assert volume.file.read_bytes() == there
+
+
+@pytest.mark.parametrize("content", ["nothing", "xfs"])
+def test_a_reader_whose_device_could_be_written_leaves_the_mark(node: Node, content: str) -> None:
+    """Disks of an array are often writable for readers as well, and another node may be creating the file system."""
+    volume = interrupted(node)
+    node.unstage(volume)
+    if content == "xfs":
+        commands.run(["mkfs.xfs", "-q", str(volume.file)], timeout=60)
+    before = volume.file.read_bytes()
+    device = devices.attach_file(str(volume.file))
+    disk = replace(volume, file=Path(device), attachment="of-this-node@2", read_only=True, size=SIZE)
+    with pytest.raises((UnsafeToFormat, PreconditionFailed)):
+        node.stage(disk)
+    devices.detach_file(device, expected=devices.identity(device))
+    assert volume.file.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", FILE_SYSTEMS)
+def test_a_staged_volume_has_no_mark(node: Node, kind: str) -> None:
+    volume = node.volume()
+    node.stage(volume, mount_capability(kind))
+    assert b"creation not finished" not in volume.file.read_bytes()
+
+
+OTHER = "of-the-other@1"
+
+
+def marked_by_the_other(volume: Volume) -> None:
+    device = devices.attach_file(str(volume.file))
+    unfinished.mark(Disposable(device), "vol", OTHER)
+    devices.detach_file(device, expected=devices.identity(device))
+
+
+def attachment_in_mark(volume: Volume) -> bytes:
+    place = unfinished.place(SIZE)
+    assert place
+    with volume.file.open("rb") as file:
+        return os.pread(file.fileno(), unfinished.LENGTH, place).split(b"\n")[3]
+
+
+def test_a_node_does_not_use_what_another_one_has_begun_to_create_meanwhile(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a fence, a node that was cut off may still be inside mkfs when another one is told to create the file system."""
+    volume, another = node.volume(), node.volume("another")
+    marked_by_the_other(another)
+    place = unfinished.place(SIZE)
+    assert place
+    block = place // unfinished.LENGTH
+    shim = tmp_path / "bin" / "mkfs.ext4"
+    shim.parent.mkdir()
+    shim.write_text(
+        f'#!/bin/sh\nPATH={os.environ["PATH"]}:{commands.SEARCH_PATH}\nmkfs.ext4 "$@" || exit\nfor device; do :; done\n'
+        f"exec dd if={another.file} of=$device bs={unfinished.LENGTH} skip={block} seek={block} count=1 conv=notrunc,fsync\n"
+    )
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{shim.parent}:{os.environ['PATH']}")
+    for _ in range(2):
+        with pytest.raises(HostError, match=rf"another node has begun .* meanwhile \(attachment {OTHER}\)"):
+            node.stage(volume)
+        assert attachment_in_mark(volume) == OTHER.encode()
+
+
+def test_whoever_begins_again_claims_the_device_before_it_erases_anything(node: Node) -> None:
+    marked_by_the_other(node.volume())
+    assert run(node.base, "stage", "ext4", "stage.device-recorded") == -signal.SIGKILL
+    assert attachment_in_mark(node.volume()) == node.volume().attachment.encode()
 
 
 def test_what_the_controller_forbids_meanwhile_is_not_done(node: Node) -> None:
@@ -92,9 +196,6 @@ def test_another_file_system_ends_the_right(node: Node) -> None:
     elsewhere.unstage(of_the_other(volume))
     with pytest.raises(PreconditionFailed, match="contains file system 'xfs', but 'ext4' was requested"):
         node.stage(volume)
-    record = node.records.find(volume.id)
-    assert record
-    assert record.state is State.FORMATTED
     write(volume, bytes(MIB), at=0)
     write(volume)
     with pytest.raises(UnsafeToFormat):

@@ -30,13 +30,13 @@ RECORD = StageRecord(
     capability=MOUNT,
     connection=Connection(
         volume_id="vol",
-        protocol="iscsi",
+        protocol="scaleio",  # its secrets are needed again
         data={"target_lun": 1, "auth_password": "s3cret-canary", "target_portals": ["a", "b"]},
         size=Bytes(1 << 30),
         formatting=Formatting.UNKNOWN,
         mkfs_options=("-L", "x"),
     ),
-    state=State.FORMATTING,
+    state=State.CONNECTED,
     device=Device(path="/dev/dm-3", wwid="3600a", multipath=True, info={"multipath_id": "3600a", "type": "block"}),
     fs_type="xfs",
     publications=(Publication(target_path="/pods/1", capability=Capability(Block(), AccessMode.SINGLE_NODE_WRITER)),),
@@ -55,7 +55,7 @@ READ_ONLY = replace(RECORD, publications=(replace(RECORD.publications[0], read_o
 
 
 @pytest.mark.parametrize(
-    "record", [RECORD, READ_ONLY, replace(RECORD, device=None, publications=(), state=State.FORMATTING)]
+    "record", [RECORD, READ_ONLY, replace(RECORD, device=None, publications=(), state=State.CONNECTED)]
 )
 def test_a_record_comes_back_as_it_was(record: StageRecord) -> None:
     assert decode(encode(record, VAULT), VAULT) == record

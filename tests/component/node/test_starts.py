@@ -74,11 +74,11 @@ def test_at_start_a_volume_in_use_is_kept(node: Node) -> None:
     assert mounted_below(node.base) == before
 
 
-def test_at_start_a_volume_that_is_being_formatted_waits_for_its_retry(node: Node) -> None:
-    assert run(node.base, "stage", "ext4", "stage.format-intent") == -signal.SIGKILL
+def test_at_start_a_volume_that_was_being_formatted_is_taken_down(node: Node) -> None:
+    assert run(node.base, "stage", "ext4", "stage.format-marked") == -signal.SIGKILL
     again = Node(node.base)
-    assert again.reconcile().kept == ("vol",)
-    assert again.records.find("vol").state is State.FORMATTING  # type: ignore[union-attr] # kept, as just said
+    assert again.reconcile().kept == ()
+    assert_nothing_left(node.base)
     assert run(node.base, "stage", "ext4") == 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from csi_cinderlib.errors import UnsafeToFormat
-from csi_cinderlib.host import devices, filesystems, libblkid
+from csi_cinderlib.host import devices, disposable, filesystems, kernel, libblkid, unfinished
+from csi_cinderlib.model.capability import Capability
 from csi_cinderlib.model.connection import Formatting
 from csi_cinderlib.node.stage_record import State
-from tests.component.node.bed import MIB, SIZE, Node, Volume
-from tests.component.node.test_crashes import run
+from tests.component.node.bed import BLOCK, EXT4, MIB, SIZE, Node, Volume
 
 pytestmark = pytest.mark.root
 TABLE = (65536).to_bytes(4, "big") + b"\x01ABC" + (2).to_bytes(4, "big") + (1000).to_bytes(4, "big")
@@ -70,60 +69,57 @@ def test_a_refused_device_is_not_marked(node: Node, disk: Volume) -> None:
     assert not node.records.formatted.holds(disk.id, disk.attachment)
 
 
-def test_the_intent_of_mkfs_is_stored_after_the_last_check(node: Node) -> None:
-    """The next start of the process would take the content of the device for the remains of mkfs."""
-    assert run(node.base, "stage", "ext4", "stage.format-intent") == -signal.SIGKILL
-    record = node.records.find("vol")
-    assert record
-    assert record.state is State.FORMATTING
-    node.unstage(node.volume())
+def mark(volume: Volume) -> None:
+    """What a node leaves that dies before mkfs has written anything."""
+    unfinished.mark(disposable.Disposable(str(volume.file)), volume.id, volume.attachment)
 
 
-@pytest.mark.parametrize("again", ["stage", "unstage"])
+@pytest.mark.parametrize("attachment", ["of-this-node@1", "of-the-other@1"])
 def test_what_another_program_wrote_after_an_interrupted_mkfs_is_not_erased(
-    node: Node, disk: Volume, again: str
+    node: Node, disk: Volume, attachment: str
 ) -> None:
-    node.stage(disk)
-    record = node.records.find("vol")
-    assert record
-    node.unstage(disk)
-    with disk.file.open("r+b") as file:
-        file.write(bytes(MIB))
-    devices.flush(str(disk.file))
+    mark(disk)
     fill(disk)
-    node.records.save(replace(record, state=State.FORMATTING))
-    if again == "stage":
-        with pytest.raises(UnsafeToFormat, match="contains atari, according to libblkid"):
-            node.stage(disk)
+    with pytest.raises(UnsafeToFormat, match="contains atari, according to libblkid"):
+        node.stage(replace(disk, attachment=attachment, formatting=Formatting.UNKNOWN))
     node.unstage(disk)
     assert holds_content(disk)
     assert node.records.find("vol") is None
 
 
-@pytest.mark.parametrize("then", ["stage", "unstage"])
-def test_a_refusal_ends_the_right_to_erase(node: Node, disk: Volume, then: str) -> None:
+def test_a_refusal_ends_the_right_to_erase(node: Node, disk: Volume) -> None:
     """The table that led to the refusal is gone the next time, for example damaged or repaired."""
-    node.stage(disk)
-    record = node.records.find("vol")
-    assert record
-    node.unstage(disk)
-    with disk.file.open("r+b") as file:
-        file.write(bytes(MIB))
-    devices.flush(str(disk.file))
+    mark(disk)
     fill(disk)
-    node.records.save(replace(record, state=State.FORMATTING))
     with pytest.raises(UnsafeToFormat):
         node.stage(disk)
     with disk.file.open("r+b") as file:
         file.seek(0x1C2)
         file.write(bytes(len(TABLE)))
     devices.flush(str(disk.file))
-    if then == "stage":
-        with pytest.raises(UnsafeToFormat):
-            node.stage(disk)
-    node.unstage(disk)
+    with pytest.raises(UnsafeToFormat):
+        node.stage(replace(disk, formatting=Formatting.UNKNOWN))
     with disk.file.open("rb") as file:
         assert os.pread(file.fileno(), len(CONTENT), PLACE) == CONTENT
+
+
+@pytest.mark.parametrize("encryption", ["", "luks2"])
+def test_a_refusal_ends_the_right_also_if_the_mark_cannot_be_removed(node: Node, disk: Volume, encryption: str) -> None:
+    """The other program holds the device, as the host's LVM does with what it knows."""
+    disk = replace(disk, encryption=encryption, secrets={"passphrase": "k"})
+    mark(disk)
+    fill(disk)
+    with kernel.opened(str(disk.file), os.O_RDONLY | os.O_EXCL), pytest.raises(UnsafeToFormat, match="contains atari"):
+        node.stage(disk)
+    with disk.file.open("r+b") as file:
+        file.seek(0x1C2)
+        file.write(bytes(len(TABLE)))
+    devices.flush(str(disk.file))
+    with pytest.raises(UnsafeToFormat, match="the volume must not be formatted"):
+        node.stage(disk)
+    with disk.file.open("rb") as file:
+        assert os.pread(file.fileno(), len(CONTENT), PLACE) == CONTENT
+    node.unstage(disk)
 
 
 @pytest.mark.parametrize("rule", [Formatting.UNKNOWN, Formatting.FORBIDDEN])
@@ -132,3 +128,44 @@ def test_other_rules_keep_the_content_as_well(node: Node, disk: Volume, rule: Fo
     with pytest.raises(UnsafeToFormat):
         node.stage(replace(disk, formatting=rule))
     assert holds_content(disk)
+
+
+@pytest.mark.parametrize("rule", [Formatting.NEVER_FORMATTED, Formatting.UNKNOWN])
+@pytest.mark.parametrize("capability", [EXT4, BLOCK], ids=["mount", "block"])
+def test_no_encryption_is_written_over_it(node: Node, disk: Volume, rule: Formatting, capability: Capability) -> None:
+    fill(disk)
+    encrypted = replace(disk, formatting=rule, encryption="luks2", secrets={"passphrase": "k"})
+    for _ in range(2):
+        with pytest.raises(UnsafeToFormat):
+            node.stage(encrypted, capability)
+        assert holds_content(disk)
+    assert not node.records.formatted.holds(disk.id, disk.attachment)
+    node.unstage(encrypted)
+    assert holds_content(disk)
+
+
+def test_an_interrupted_encryption_does_not_erase_what_another_program_has_written(node: Node, disk: Volume) -> None:
+    encrypted = replace(disk, encryption="luks2", secrets={"passphrase": "k"})
+    fill(disk)
+    plain = node.volume("plain")
+    node.stage(plain)
+    record = node.records.find("plain")
+    assert record
+    assert record.device
+    device = devices.identity(str(disk.file))
+    node.unstage(plain)
+    node.records.save(
+        replace(
+            record,
+            volume_id="vol",
+            staging_path=node.staging_path(encrypted),
+            connection=encrypted.connection,
+            state=State.CONNECTED,
+            header="1b4e28ba-2fa1-4d3b-a3f5-8a2c3d4e5f60",
+            fs_type="",
+            device=replace(record.device, path=str(disk.file), wwid=device, file=""),
+        )
+    )
+    node.unstage(encrypted)
+    assert holds_content(disk)
+    assert node.records.find("vol") is None

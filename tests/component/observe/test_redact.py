@@ -203,7 +203,7 @@ def test_what_is_no_secret_is_not_taken_for_one() -> None:
 
 
 def test_an_error_of_a_back_end_is_shown_without_its_secrets() -> None:
-    options = {"san_password": CANARY}
+    options = [*redact.secrets_in({"san_password": CANARY})]
     assert redact.of_backend(BackendError("array1", f"no session for {CANARY}"), options) == "no session for ***"
     assert redact.of_backend(HostError(f"/run/{CANARY} is full"), options) == "/run/*** is full"
 

@@ -13,6 +13,7 @@ from csi_cinderlib.model.records import (
     Attachment,
     Group,
     GroupSnapshot,
+    Imported,
     KeyValue,
     Provider,
     Snapshot,
@@ -21,7 +22,15 @@ from csi_cinderlib.model.records import (
 )
 from csi_cinderlib.persistence import codec
 from csi_cinderlib.persistence.api import KINDS
-from csi_cinderlib.persistence.contract.samples import ATTACHMENT, KEY_VALUE, RECORDS, VOLUME, Scrambler, volume
+from csi_cinderlib.persistence.contract.samples import (
+    ATTACHMENT,
+    KEY_VALUE,
+    RECORDS,
+    SNAPSHOT,
+    VOLUME,
+    Scrambler,
+    volume,
+)
 from csi_cinderlib.persistence.jsonschema import schema
 
 TEXT = st.text(st.characters(exclude_categories=()))
@@ -80,6 +89,41 @@ def test_what_is_empty_is_left_out_and_what_is_false_is_not() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"encryption": "x"},
+        {"header": "x"},
+        {"adoption": "x"},
+        {"imported": Imported(name="x")},
+        {"provider": Provider(geometry="512")},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_only_a_record_with_a_field_that_older_programs_must_not_ignore_has_a_newer_version(
+    changes: dict[str, Any],
+) -> None:
+    assert codec.encode(volume("1"))["v"] == 1
+    changed = volume("1", **changes)
+    body = codec.encode(changed)
+    assert body["v"] == 2
+    assert codec.decode(Volume, body, id="1") == changed
+
+
+def test_a_geometry_that_older_programs_have_written_and_ignore_keeps_the_version() -> None:
+    """Cinder's SolidFire driver writes it for each volume, and nothing reads it."""
+    changed = volume("1", provider=Provider(geometry="4096 4096"))
+    assert codec.encode(changed)["v"] == 1
+    assert codec.decode(Volume, codec.encode(changed), id="1") == changed
+
+
+def test_a_version_is_supported_only_for_kinds_that_have_it() -> None:
+    assert codec.encode(replace(SNAPSHOT, adoption="", imported=None, encryption=""))["v"] == 1
+    assert codec.encode(SNAPSHOT)["v"] == 2
+    with pytest.raises(CorruptRecord, match="unsupported version 2; supported: 1"):
+        codec.decode(Attachment, {**codec.encode(ATTACHMENT), "v": 2}, id=ATTACHMENT.id)
+
+
 def test_a_body_is_made_of_plain_dicts_and_lists_of_its_own() -> None:
     body = codec.encode(VOLUME)
     assert json.loads(json.dumps(body)) == body
@@ -95,7 +139,7 @@ def test_a_body_is_made_of_plain_dicts_and_lists_of_its_own() -> None:
         ({"size": True}, "size: must be a whole number, not true or false"),
         ({"blank": 1}, "blank: must be true or false, not a number"),
         ({"name": None}, "name: must be text, not null"),
-        ({"status": "lost"}, "status: must be one of creating, available"),
+        ({"status": "lost"}, "status: must be one of creating, importing"),
         ({"status": ["lost"]}, "status: must be one of"),
         ({"metadata": {"a": 1}}, r"metadata\.a: must be text, not a number"),
         ({"metadata": []}, "metadata: must be an object with text values, not a list"),
@@ -108,7 +152,8 @@ def test_a_body_is_made_of_plain_dicts_and_lists_of_its_own() -> None:
         ({"capabilities": [{"access_mode": "BOTH", "block": {}}]}, "must be one of SINGLE_NODE_WRITER"),
         ({"kind": "snapshot"}, "its kind is 'snapshot'"),
         ({"id": "other"}, "it contains the id 'other'"),
-        ({"v": 2}, "unsupported version 2; supported: 1; upgrade csi-cinderlib"),
+        ({"v": 3}, "unsupported version 3; supported: 1, 2; upgrade csi-cinderlib"),
+        ({"v": True}, "unsupported version True"),
         ({"v": None}, "unsupported version None"),
         ({"sealed": {"provider.auth": "scrambled:k1:e30="}}, "no sealing key is configured"),
         ({"sealed": 3}, "sealed: must be an object"),

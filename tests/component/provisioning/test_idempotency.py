@@ -21,6 +21,7 @@ from csi_cinderlib.errors import (
     StoreUnavailable,
 )
 from csi_cinderlib.lifecycle.backend import Backend
+from csi_cinderlib.lifecycle.intake import Intake
 from csi_cinderlib.lifecycle.registry import Backends
 from csi_cinderlib.model.records import GroupSnapshot, Snapshot, Status, Volume
 from csi_cinderlib.model.size import GiB
@@ -129,7 +130,7 @@ class Calls:
         create: Callable[[], Volume] | None = None,
         resume: Callable[[Backend, Volume], Volume] | None = None,
     ) -> Volume:
-        backend = cast(Backend, SimpleNamespace(name="array", ready=True))
+        backend = cast(Backend, SimpleNamespace(name="array", ready=True, intake=Intake("array")))
         call = CreateCall(
             kind=Volume,
             id="v",

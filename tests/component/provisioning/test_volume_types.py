@@ -3,7 +3,7 @@ import pytest
 from csi_cinderlib.errors import InvalidRequest
 from csi_cinderlib.model.records import VolumeType
 from csi_cinderlib.model.requests import ClassParameters
-from csi_cinderlib.provisioning.placement import is_multiattach, resolve_type
+from csi_cinderlib.provisioning.volume_types import is_multiattach, resolve_type
 
 GOLD = VolumeType(name="gold", extra_specs={"disk": "ssd", "compression": "on"}, qos_specs={"iops": "100"})
 LIMITED = VolumeType(name="limited", qos_specs={"total_iops_sec": "100"}, qos_consumer="front-end")
@@ -40,7 +40,16 @@ def test_qos_that_only_a_hypervisor_enforces_is_refused() -> None:
         resolve_type(ClassParameters(type="limited"), {}, named=NAMED, multiattach=False)
 
 
-@pytest.mark.parametrize("key", ["iops", "qos/", "extraSpecs/disk"])
+def test_a_mutable_type_goes_over_the_class_and_an_empty_value_removes_a_property() -> None:
+    parameters = ClassParameters(type="limited", extra_specs={"compression": "off", "own": "1"}, qos={"burst": "1"})
+    mutable = {"type": "gold", "qos/burst": "", "extraSpecs/disk": "hdd"}
+    type = resolve_type(parameters, mutable, named=NAMED, multiattach=False)
+    assert type == VolumeType(
+        name="gold", extra_specs={"disk": "hdd", "compression": "on", "own": "1"}, qos_specs={"iops": "100"}
+    )
+
+
+@pytest.mark.parametrize("key", ["iops", "qos/", "extraSpecs/", "pool", "extraSpecs/multiattach"])
 def test_a_mutable_parameter_that_cannot_be_changed_is_named(key: str) -> None:
     with pytest.raises(InvalidRequest) as error:
         resolve_type(ClassParameters(), {key: "1"}, named=NAMED, multiattach=False)

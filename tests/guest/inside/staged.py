@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from csi_cinderlib.brick import ANYWHERE, Initiator
 from csi_cinderlib.concurrency import KeyedLocks
 from csi_cinderlib.model.capability import AccessMode, Block, Capability, Mount
 from csi_cinderlib.model.connection import Connection
+from csi_cinderlib.model.records import EMPTY
 from csi_cinderlib.model.requests import NodeExpandVolume, StageVolume
 from csi_cinderlib.model.size import Bytes, SizeRange
 from csi_cinderlib.node.expansion import Expansion
@@ -35,7 +37,9 @@ class Node:
         """Its staging path."""
         return self.folder / "staging" / volume
 
-    def stage(self, connection: Connection, *, fs_type: str = "ext4", block: bool = False) -> Path:
+    def stage(
+        self, connection: Connection, *, fs_type: str = "ext4", block: bool = False, secrets: Mapping[str, str] = EMPTY
+    ) -> Path:
         """Returns the staging path, made as the kubelet makes it."""
         path = self.path(connection.volume_id)
         path.mkdir(parents=True, exist_ok=True)
@@ -44,6 +48,7 @@ class Node:
             staging_path=str(path),
             capability=Capability(Block() if block else Mount(fs_type=fs_type), WRITER),
             publish_context={"connection": self._sealer.seal(connection.to_bytes())},
+            secrets=secrets,
         )
         self._staging.stage(request)
         return path

@@ -20,6 +20,13 @@ __all__ = ["csi_sanity", "run_sanity"]  # fixtures
 
 pytestmark = pytest.mark.guest("sanity")
 
+UNMODIFIABLE = {
+    "ControllerModifyVolume not supported",
+    "Modify volume not supported",
+    "Modify Volume not supported",
+}
+"""Why csi-sanity leaves out a case here: Cinder's LVM driver changes nothing about a volume, so the capability is not declared."""
+
 
 @pytest.fixture
 def controller(thin_group: str, lio_target: None, initiator: str, tmp_path: Path) -> Iterator[DriverProcess]:
@@ -60,6 +67,6 @@ def test_every_case_passes_and_nothing_is_left(
     verdict = run_sanity(title, node, controller, access_type=access_type, seconds=1100)
     for line in verdict.closing:
         record_property("closing line", line)
-    check(verdict)
+    check(verdict, not_claimed=UNMODIFIABLE, passed=87)
     assert Footprint.now().left_since(before) == {}
     assert {name for name in volumes(thin_group) if name.startswith(("volume-", "_snapshot"))} == set()

@@ -17,9 +17,18 @@ from tests.guest.inside.offer import CHAP, Offer
 
 pytestmark = pytest.mark.guest("crash")
 
-STAGE = ["intent", "connected", "format-intent", "format-marked", "mkfs-done", "formatted", "mounted"]
+STAGE = [
+    "intent",
+    "connected",
+    "device-recorded",
+    "device-marked",
+    "format-marked",
+    "mkfs-done",
+    "formatted",
+    "mounted",
+]
 FORTH = [*(f"stage.{step}" for step in STAGE), "node-publish.target-made", "node-publish.bound"]
-BACK = ["node-unpublish.unmounted", "unstage.unmounted", "unstage.cleared", "unstage.disconnected"]
+BACK = ["node-unpublish.unmounted", "unstage.unmounted", "unstage.disconnected"]
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,15 @@ import pytest
 from csi_cinderlib.brick.execute import execute
 from csi_cinderlib.errors import HostError, PreconditionFailed
 from csi_cinderlib.model.connection import Formatting
+from csi_cinderlib.model.records import Imported
+from csi_cinderlib.provisioning.attachments import least_size
 from tests.guest.inside import iscsi, lvm, multipath, network
 from tests.guest.inside.footprint import Footprint
 from tests.guest.inside.lio import Target
 from tests.guest.inside.offer import CHAP, Offer
 from tests.guest.inside.shell import keep_in_memory, run, settle, wait_until
 from tests.guest.inside.staged import Node
+from tests.support.fakes import makers
 
 pytestmark = pytest.mark.guest("iscsi")
 
@@ -309,3 +313,14 @@ def test_a_disk_that_multipathd_claimed_is_used_through_its_map(
     assert read(node.path("a")) == "data of this volume"
     node.unstage("a")
     assert multipath.maps() == set()
+
+
+def test_an_imported_volume_that_is_not_whole_gib_is_staged(node: Node, offer: Callable[..., Offer]) -> None:
+    """Its record has 1 GiB."""
+    volume = offer("a", mapped=False)
+    run("mkfs.ext4", "-q", volume.device)
+    volume.map()
+    record = replace(makers.volume("array"), imported=Imported(name="a"))
+    least = least_size(record)
+    node.stage(replace(volume.connection(Formatting.FORBIDDEN), size=least))
+    node.unstage("a")

@@ -32,7 +32,7 @@ from csi_cinderlib.model import nodes
 from csi_cinderlib.model.capability import AccessMode, Capability, Mount
 from csi_cinderlib.model.connection import Connection
 from csi_cinderlib.model.records import Attachment, Group, GroupSnapshot, KeyValue, Snapshot, Source, SourceKind, Volume
-from csi_cinderlib.model.requests import CreateSnapshot, CreateVolume, ExpandVolume, PublishVolume
+from csi_cinderlib.model.requests import CreateSnapshot, CreateVolume, ExpandVolume, ModifyVolume, PublishVolume
 from csi_cinderlib.model.size import GiB, SizeRange, to_bytes
 from csi_cinderlib.persistence.plugins import open_store
 from csi_cinderlib.provisioning import installation
@@ -94,6 +94,10 @@ class Controller:
     def expand(self, name: str, gib: int) -> None:
         self.volumes.expand(ExpandVolume(volume_id=self.ids.volume_id(name), size=SizeRange(to_bytes(GiB(gib)))))
 
+    def modify(self, name: str, parameter: str) -> None:
+        key, _, value = parameter.partition("=")
+        self.volumes.modify(ModifyVolume(volume_id=self.ids.volume_id(name), mutable_parameters={key: value}))
+
     def snapshot(self, name: str, volume: str) -> None:
         self.snapshots.create(CreateSnapshot(name=name, volume_id=self.ids.volume_id(volume)))
 
@@ -130,7 +134,12 @@ class Controller:
         """What is there, without what differs from run to run."""
         return {
             "volumes": [
-                _shown(one, "name", "status", "size", "blank", "owner", "message") for one in self._all(Volume)
+                {
+                    **_shown(one, "name", "status", "size", "blank", "owner", "message"),
+                    "type": dict(one.type.extra_specs) if one.type else {},
+                    "unfinished": one.modification is not None,
+                }
+                for one in self._all(Volume)
             ],
             "snapshots": [_shown(one, "name", "status", "size", "owner", "message") for one in self._all(Snapshot)],
             "attachments": [_shown(one, "id", "status", "blank", "owner", "message") for one in self._all(Attachment)],
@@ -139,6 +148,7 @@ class Controller:
             "array": {f"{lun.kind} {lun.name}": [lun.size, sorted(lun.hosts)] for lun in self._luns()},
             "invisible": self._invisible(),
             "files": {path.name: path.stat().st_size for path in self._paths()},
+            "allocated": {path.name: path.stat().st_blocks * 512 for path in self._paths()},
             "formatting": dict(self.formatting),
         }
 

@@ -18,6 +18,7 @@ import pytest
 from csi_cinderlib.lifecycle.groups import GroupSnapshots
 from csi_cinderlib.lifecycle.snapshots import Snapshots
 from csi_cinderlib.lifecycle.volumes import Volumes
+from tests.component.lifecycle.contract.test_imports_survive_crashes import IMPORT, SNAPSHOT, UNDO, UNDO_SNAPSHOT
 from tests.program.crash.conftest import Action, Array, Processes, State
 
 REPOSITORY = Path(__file__).parents[3]
@@ -28,6 +29,7 @@ EMPTY: State = {
     "groups": [],
     "cinder groups": [],
     "files": {},
+    "allocated": {},
     "array": {},
     "invisible": [],
     "formatting": {},
@@ -77,6 +79,12 @@ CALLS = {
         [],
     ),
     "expand": Call([["create", "v"]], ["expand", "v", 3], ("expand.record-written", "expand.driver-done"), []),
+    "modify": Call(
+        [["create", "v"]],
+        ["modify", "v", "extraSpecs/provisioning:type=thick"],
+        ("modify.record-written", "modify.driver-done"),
+        [["modify", "v", "extraSpecs/provisioning:type="]],
+    ),
     "delete": Call(
         [["create", "v"]], ["delete", "v"], ("delete-volume.record-written", "delete-volume.driver-done"), []
     ),
@@ -116,8 +124,8 @@ CALLS = {
         [],
     ),
 }
-FILES_ONLY = {"delete-source", "delete-last", "group", "delete-group"}
-"""The snapshots of the fake array depend on their volumes, and it takes no groups."""
+FILES_ONLY = {"modify", "delete-source", "delete-last", "group", "delete-group"}
+"""The snapshots of the fake array depend on their volumes, and it takes no groups and changes no types."""
 UNMAKING = {"unpublish", "expand", "delete", "delete-source", "delete-snapshot", "delete-last", "delete-group"}
 """What was asked for cannot be unwished: a clean-up finishes it."""
 
@@ -239,6 +247,9 @@ def test_every_fault_point_of_the_controller_is_reached_by_some_call_here() -> N
     ]
     named = {name for path in sources for name in re.findall(r'reach\(f?"([^"]+)"\)', path.read_text())}
     found = {
-        name.replace("{self.point}", kind.point) for name in named for kind in (Volumes, Snapshots, GroupSnapshots)
+        name.replace("{self.point}", kind.point).replace("{noun(record)}", noun)
+        for name in named
+        for kind, noun in ((Volumes, "volume"), (Snapshots, "snapshot"), (GroupSnapshots, "volume"))
     }
-    assert found == {point for _, point in CASES}
+    of_imports = {point for point in (*IMPORT, *SNAPSHOT, *UNDO, *UNDO_SNAPSHOT) if not point.startswith("driver.")}
+    assert found == {point for _, point in CASES} | of_imports

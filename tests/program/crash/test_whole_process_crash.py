@@ -31,6 +31,8 @@ POINTS = (
     "stage.mounted",
     "node-publish.bound",
     "create-snapshot.driver-done",
+    "modify.record-written",
+    "modify.driver-done",
     "expand.driver-done",
     "node-unpublish.unmounted",
     "unstage.unmounted",
@@ -48,6 +50,7 @@ IN_DRIVERS = (
     "driver.initialize_connection.done",
     "driver.terminate_connection.done",
     "driver.extend_volume.done",
+    "driver.retype.done",
     "driver.delete_volume.done",
     "driver.delete_snapshot.done",
 )
@@ -60,6 +63,8 @@ OF_DRIVERS = (
     "publish.exported",
     "publish.connected",
     "create-snapshot.driver-done",
+    "modify.record-written",
+    "modify.driver-done",
     "expand.record-written",
     "expand.driver-done",
     "unpublish.terminated",
@@ -172,6 +177,12 @@ class Life:
         )
         return int(self._call("ControllerExpandVolume", request).capacity_bytes)
 
+    def modify(self, volume_id: str, kind: str) -> None:
+        request = csi_pb2.ControllerModifyVolumeRequest(
+            volume_id=volume_id, mutable_parameters={"extraSpecs/provisioning:type": kind}
+        )
+        self._call("ControllerModifyVolume", request)
+
     def delete(self, snapshot_id: str, *volume_ids: str) -> None:
         self._call("DeleteSnapshot", csi_pb2.DeleteSnapshotRequest(snapshot_id=snapshot_id))
         for volume_id in volume_ids:
@@ -224,6 +235,10 @@ def rows(state_dir: Path) -> dict[str, int]:
     return counted
 
 
+def allocated(state_dir: Path, volume_id: str) -> int:
+    return (state_dir / "volumes" / f"volume-{volume_id}").stat().st_blocks * 512
+
+
 def loops_of(base: Path) -> list[str]:
     """Loop devices that show a file below `base`, also one that is deleted."""
     shown = []
@@ -249,9 +264,13 @@ def live(program: Program, point: str, tmp_path: Path) -> None:
         life = Life(program, tmp_path)
         volume = life.create("data")
         write(life.up(volume) / "words")
+        life.modify(volume, "thick")
+        assert allocated(program.state_dir, volume) >= GIB
         snapshot = life.snapshot(volume)
         restored = life.create("restored", snapshot)
         life.down(volume)
+        life.modify(volume, "thin")
+        assert allocated(program.state_dir, volume) < GIB / 2
         assert life.expand(volume) == 2 * GIB
         for one in (volume, restored):
             assert (life.up(one) / "words").read_bytes() == WORDS

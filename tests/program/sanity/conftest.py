@@ -70,9 +70,15 @@ def run_sanity(csi_sanity: str, tmp_path: Path) -> Callable[..., Verdict]:
     """Runs all cases against the given sockets."""
 
     def run(
-        title: str, node: DriverProcess, controller: DriverProcess, *, access_type: str, seconds: float = 250
+        title: str,
+        node: DriverProcess,
+        controller: DriverProcess,
+        *,
+        access_type: str,
+        seconds: float = 250,
     ) -> Verdict:
-        report = tmp_path / "report.json"
+        report, mutable = tmp_path / "report.json", tmp_path / "mutable.yaml"
+        mutable.write_text("extraSpecs/provisioning:type: thick\n")
         argv = [
             csi_sanity,
             f"-csi.endpoint={node.socket}",
@@ -83,6 +89,7 @@ def run_sanity(csi_sanity: str, tmp_path: Path) -> Callable[..., Verdict]:
             f"-csi.testvolumesize={2**30}",
             f"-csi.testvolumeexpandsize={2 * 2**30}",
             "-csi.testnodevolumeattachlimit",
+            f"-csi.testvolumemutableparameters={mutable}",
             "--ginkgo.no-color",
             f"--ginkgo.json-report={report}",
         ]

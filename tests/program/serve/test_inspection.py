@@ -17,7 +17,7 @@ import pytest
 from csi_cinderlib.csi.v1 import csi_pb2, csi_pb2_grpc
 from csi_cinderlib.demo.process import DriverProcess
 from csi_cinderlib.model import nodes
-from csi_cinderlib.model.records import Status, Volume
+from csi_cinderlib.model.records import Modification, Status, Volume, VolumeType
 from csi_cinderlib.model.size import GiB
 from csi_cinderlib.model.times import stamp
 from csi_cinderlib.persistence.plugins import open_store
@@ -171,7 +171,7 @@ def test_what_failed_is_forgotten_through_the_running_driver(start: Start, tmp_p
     assert "not repaired. Look for it on the back end, then run `csi-cinderlib orphans forget half`." in refused
     assert run(driver, "orphans", "forget", "half") == "forgotten: the record of volume 'half' on back end 'quick'\n"
     assert rows(driver, "get", "volumes") == []
-    assert "run `csi-cinderlib get orphans`" in run(driver, "orphans", "forget", "half", code=2)
+    assert "give a complete id of `csi-cinderlib get orphans`" in run(driver, "orphans", "forget", "half", code=2)
 
 
 def test_orphans_restored_refuses_while_a_controller_runs(start: Start) -> None:
@@ -225,3 +225,18 @@ def test_a_repair_while_another_process_starts_is_refused(start: Start, tmp_path
     driver = start("--mode", "node")
     until((driver.state_dir / "admin.sock").exists, driver)
     assert "is in use by process" in run(driver, "orphans", "fix", "half", code=2)
+
+
+def test_a_modification_is_forgotten_through_the_running_driver(start: Start, tmp_path: Path) -> None:
+    half_made(tmp_path / "state")
+    store = open_store("sql", state_dir=tmp_path / "state")
+    store.remove(store.get(Volume, "half"))
+    unfinished = Modification(wanted=VolumeType(qos_specs={"a": "2"}))
+    store.add(Volume(id="whole", backend="quick", size=GiB(1), status=Status.AVAILABLE, modification=unfinished))
+    store.close()
+    driver = start("--mode", "controller", config=config(QUICK))
+    driver.wait_until_ready()
+    told = run(driver, "orphans", "forget", "whole", "--modification")
+    assert told == "forgotten: the modification of volume 'whole' on back end 'quick'; it has its former properties\n"
+    assert rows(driver, "get", "orphans") == []
+    assert [row["id"] for row in rows(driver, "get", "volumes")] == ["whole"]

@@ -21,7 +21,7 @@ from typing import Any
 
 from csi_cinderlib import faultpoints
 from csi_cinderlib.cinder.runtime import Runtime
-from csi_cinderlib.model.records import Attachment, Snapshot, Volume
+from csi_cinderlib.model.records import Attachment, Imported, Snapshot, Volume
 from csi_cinderlib.model.size import GiB
 from tests.support.fakes import makers
 from tests.support.fakes.beds import BACKEND, Bed, Place
@@ -59,6 +59,40 @@ def _disconnect(place: Place, id: str) -> None:
     place.backend.disconnect(place.store.page(Attachment, where={"volume_id": id}).records[0])
 
 
+def imported(place: Place, id: str, *, static: bool = False) -> Volume:
+    """The record of a file `disk.img`, before its import."""
+    origin = Imported(name="disk.img", reference={"source-name": "disk.img"}, static=static)
+    return place.backend.place_import(replace(makers.volume(BACKEND), id=id, pool="", imported=origin))
+
+
+def _import_volume(place: Place, id: str) -> None:
+    with place.backend.importing() as imports:
+        imports.begin(imports.examine(imported(place, id))[0])
+
+
+def _import_static_volume(place: Place, id: str) -> None:
+    with place.backend.importing() as imports:
+        imports.begin(imports.examine(imported(place, id, static=True))[0])
+
+
+def _import_snapshot(place: Place, id: str) -> None:
+    """Of the file `disk.img`, as a snapshot of the only volume."""
+    volume = place.store.page(Volume).records[0]
+    origin = Imported(name="disk.img", reference={"source-name": "disk.img"})
+    with place.backend.importing() as imports:
+        imports.begin(imports.examine(replace(makers.snapshot(volume), id=id, imported=origin))[0])
+
+
+def _undo_import(place: Place, id: str) -> None:
+    with place.backend.importing() as imports:
+        imports.undo(place.store.get(Volume, id))
+
+
+def _undo_snapshot_import(place: Place, id: str) -> None:
+    with place.backend.importing() as imports:
+        imports.undo(place.store.get(Snapshot, id))
+
+
 STEPS: Mapping[str, Callable[[Place, str], None]] = {
     "create volume": _create_volume,
     "delete volume": _delete_volume,
@@ -67,6 +101,11 @@ STEPS: Mapping[str, Callable[[Place, str], None]] = {
     "delete snapshot": _delete_snapshot,
     "connect": _connect,
     "disconnect": _disconnect,
+    "import volume": _import_volume,
+    "import static volume": _import_static_volume,
+    "import snapshot": _import_snapshot,
+    "undo snapshot import": _undo_snapshot_import,
+    "undo import": _undo_import,
 }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from csi_cinderlib.errors import DriverError, NotFound, OperationPending, PreconditionFailed
 from csi_cinderlib.model.capability import AccessMode
 from csi_cinderlib.model.ids import SHARED
-from csi_cinderlib.model.records import Attachment, Snapshot, Source, SourceKind, Status, Volume, VolumeType
+from csi_cinderlib.model.records import FOREIGN, Attachment, Snapshot, Source, SourceKind, Status, Volume, VolumeType
 from csi_cinderlib.model.size import GiB
 
 _numbers = itertools.count(1)
@@ -20,6 +20,7 @@ NOT_COPYABLE: Mapping[Status, type[DriverError]] = {
     Status.DELETING: NotFound,
     Status.DELETED: NotFound,
     Status.ERROR: PreconditionFailed,
+    **dict.fromkeys((*FOREIGN, Status.IMPORTING, Status.UNMANAGING), OperationPending),
 }
 """How a copy of a volume or snapshot in this status is refused."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from csi_cinderlib.errors import AlreadyExists, InvalidRequest, NotFound
-from csi_cinderlib.model.records import KeyValue, Snapshot, Volume
+from csi_cinderlib.model.records import KeyValue, Snapshot, Status, Volume
 from csi_cinderlib.persistence.api import Store
 from csi_cinderlib.persistence.codec import MAX_KEY_BYTES, kind_name
 from csi_cinderlib.persistence.contract.harness import Harness
@@ -36,6 +36,12 @@ class TestRecords:
         persistence_store.remove(stored)
         with pytest.raises(NotFound, match=kind_name(type(record))):
             persistence_store.get(type(record), record.id)
+
+    @pytest.mark.parametrize("status", Status)
+    def test_a_volume_of_any_status_is_read_exactly_as_written(self, persistence_store: Store, status: Status) -> None:
+        stored = persistence_store.add(replace(VOLUME, status=status))
+        assert persistence_store.get(Volume, VOLUME.id) == stored
+        assert stored.status is status
 
     def test_a_closed_and_reopened_store_has_the_same_records(self, persistence_harness: Harness) -> None:
         store = persistence_harness.open()

@@ -435,7 +435,7 @@ CREATE TABLE `migrate_version` (
 /*!40101 SET character_set_client = @saved_cs_client */;
 LOCK TABLES `migrate_version` WRITE;
 /*!40000 ALTER TABLE `migrate_version` DISABLE KEYS */;
-INSERT INTO `migrate_version` VALUES ('cinder','/var/tmp/adopt/v2/lib/python3.7/site-packages/cinder/db/sqlalchemy/migrate_repo',136);
+INSERT INTO `migrate_version` VALUES ('cinder','/opt/cinderlib/lib/python3.7/site-packages/cinder/db/sqlalchemy/migrate_repo',136);
 /*!40000 ALTER TABLE `migrate_version` ENABLE KEYS */;
 UNLOCK TABLES;
 DROP TABLE IF EXISTS `quality_of_service_specs`;

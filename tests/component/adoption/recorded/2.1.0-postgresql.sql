@@ -675,7 +675,7 @@ INSERT INTO public.cinderlib_persistence_key_value VALUES ('node1', '{"host": "n
 INSERT INTO public.driver_initiator_data VALUES ('2026-11-30 02:24:04.553533', NULL, 1, 'iqn.1994-05.com.example:node1', 'pure', 'chap', 'secret');
 INSERT INTO public.group_type_specs VALUES (1, 'consistent_group_snapshot_enabled', '<is> True', 'ce047a6b-307a-4d48-86a4-383a8702611a', '2026-11-30 02:24:03.879577', '2026-11-30 02:24:03.879577', NULL, false);
 INSERT INTO public.group_types VALUES ('ce047a6b-307a-4d48-86a4-383a8702611a', 'default_cgsnapshot_type', 'Default group type for migrating cgsnapshot', '2026-11-30 02:24:03.879577', '2026-11-30 02:24:03.879577', NULL, false, true);
-INSERT INTO public.migrate_version VALUES ('cinder', '/var/tmp/adopt/v2/lib/python3.7/site-packages/cinder/db/sqlalchemy/migrate_repo', 136);
+INSERT INTO public.migrate_version VALUES ('cinder', '/opt/cinderlib/lib/python3.7/site-packages/cinder/db/sqlalchemy/migrate_repo', 136);
 INSERT INTO public.quota_classes VALUES ('2026-11-30 02:24:03.41953', NULL, NULL, false, 1, 'default', 'volumes', 10);
 INSERT INTO public.quota_classes VALUES ('2026-11-30 02:24:03.41953', NULL, NULL, false, 2, 'default', 'snapshots', 10);
 INSERT INTO public.quota_classes VALUES ('2026-11-30 02:24:03.41953', NULL, NULL, false, 3, 'default', 'gigabytes', 1000);

@@ -272,7 +272,7 @@ CREATE TABLE migrate_version (
 	version INTEGER, 
 	PRIMARY KEY (repository_id)
 );
-INSERT INTO "migrate_version" VALUES('cinder','/var/tmp/adopt/v2/lib/python3.7/site-packages/cinder/db/sqlalchemy/migrate_repo',136);
+INSERT INTO "migrate_version" VALUES('cinder','/opt/cinderlib/lib/python3.7/site-packages/cinder/db/sqlalchemy/migrate_repo',136);
 CREATE TABLE quality_of_service_specs (
 	created_at DATETIME, 
 	updated_at DATETIME, 

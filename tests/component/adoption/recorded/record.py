@@ -23,6 +23,8 @@ from tests.support.servers.server import Server, running
 FOLDER = Path(__file__).parent
 _OF_MYSQL = re.compile("GTID_PURGED|SQL_LOG_BIN")
 """Statements that MariaDB does not know."""
+_ENVIRONMENT = re.compile(r"'[^']*/(?=lib/python)")
+"""The folder of cinderlib's environment, which Cinder's migrations store."""
 
 
 def main(name: str, python: str) -> None:
@@ -61,7 +63,7 @@ def _write(name: str, database: str, text: str) -> None:
     kept = [
         line for line in text.splitlines() if line and not line.startswith(("--", "\\")) and not _OF_MYSQL.search(line)
     ]
-    (FOLDER / f"{name}-{database}.sql").write_text("\n".join(kept) + "\n")
+    (FOLDER / f"{name}-{database}.sql").write_text(_ENVIRONMENT.sub("'/opt/cinderlib/", "\n".join(kept) + "\n"))
 
 
 if __name__ == "__main__":

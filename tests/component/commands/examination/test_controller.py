@@ -156,7 +156,12 @@ def test_each_right_of_the_controllers_role_is_asked_for() -> None:
         "verb": "patch",
     } in asked
     without_store = list(cluster.needed_rights("ns", uses_store=False))
-    assert {item["resource"] for item in without_store} == {"storagenodes", "storagebackends", "events"}
+    assert {item["resource"] for item in without_store} == {
+        "storagenodes",
+        "storagebackends",
+        "backendconfigurations",
+        "events",
+    }
 
 
 def test_the_rights_without_a_store_are_those_of_the_chart() -> None:

@@ -43,7 +43,9 @@ class Objects(Client):
         return copy.deepcopy(found)
 
     def delete(self, path: str, body: Json | None = None, **_query: str) -> Json:
-        self._at(path)
+        found = self._at(path)["metadata"]
+        if any(found.get(key) != value for key, value in (body or {}).get("preconditions", {}).items()):
+            raise ApiError(409, "Conflict", "it has changed")
         return self.objects.pop(path)
 
     def _at(self, path: str) -> Json:
@@ -102,3 +104,18 @@ def test_an_object_that_another_controller_makes_at_the_same_moment_is_looked_at
 
     with pytest.raises(PreconditionFailed, match="'other'"):
         statuses(Slow(), "one.example.org").ensure("array", "x.Driver")
+
+
+def test_an_object_that_was_replaced_meanwhile_is_not_removed() -> None:
+    class Replaced(Objects):
+        def get(self, path: str, **query: str) -> Json:
+            found = super().get(path, **query)
+            self._at(path)["metadata"]["uid"] = "2"
+            return found
+
+    client = Replaced()
+    one = statuses(client, "one.example.org")
+    path = "/apis/cinderlib.io/v1/namespaces/storage/storagebackends"
+    client.post(path, {"metadata": {"name": "array", "uid": "1"}, "spec": {}})
+    one.remove("array")
+    assert client.objects[f"{path}/array"]["metadata"]["uid"] == "2"
