@@ -13,6 +13,8 @@ from tests.cluster.driver.test_volumes import SUM, WRITE
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 GIB = 1024**3
+WHOLE = GIB - GIB // 64
+"""A new ext4 file system zeroes its inode tables, 1/64 of the volume, and the loop device releases their space."""
 SPEC = "extraSpecs/provisioning:type"
 
 
@@ -68,7 +70,7 @@ def test_a_claim_changes_its_class_and_back_while_a_pod_uses_it(kube: Kube, thin
     assert allocated(kube, claim) < GIB / 2
     change(kube, claim, thick)
     until(lambda: has(kube, claim, thick), kube.installation)
-    assert allocated(kube, claim) >= GIB
+    assert allocated(kube, claim) >= WHOLE
     kube.delete("pod", pod)
     until(lambda: not kube.installation.items("volumeattachments"), kube.installation)
     change(kube, claim, thin)
@@ -88,4 +90,4 @@ def test_a_class_with_an_unknown_parameter_is_infeasible_and_can_be_left(kube: K
     assert allocated(kube, claim) < GIB / 2
     change(kube, claim, thick)
     until(lambda: has(kube, claim, thick), kube.installation)
-    assert allocated(kube, claim) >= GIB
+    assert allocated(kube, claim) >= WHOLE
